@@ -1,0 +1,1 @@
+"""Library of the workshop: what the notebooks, scripts and tests share."""

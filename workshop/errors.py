@@ -1,0 +1,176 @@
+"""Every error the workshop raises on purpose.
+
+A message names what was asked, what was expected and what was received; ``hint`` is the next thing to try.
+"""
+
+from __future__ import annotations
+
+
+class WorkshopError(Exception):
+    """Base of the tree. ``str(error)`` is the message followed by the hint, when there is one."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{message}\nTry: {hint}" if hint else message)
+        self.hint = hint
+
+
+class SettingsError(WorkshopError):
+    """A setting is missing or has a value that cannot work."""
+
+
+# --- data -----------------------------------------------------------------------------------------------------
+class DataError(WorkshopError):
+    """Base: an input file."""
+
+
+class DataMissingError(DataError):
+    """A file that must be on disk is not."""
+
+
+class DataCorruptError(DataError):
+    """A file is there but is not what its hash, format or manifest says."""
+
+
+class DataInvalidError(DataError):
+    """Values inside the data break a rule: wrong width, NaN, unknown ids."""
+
+
+# --- models ---------------------------------------------------------------------------------------------------
+class ModelError(WorkshopError):
+    """Base: making, tracing or loading a model."""
+
+
+class ModelSourceError(ModelError):
+    """The weights asked for are not on this machine, or are not the expected ones."""
+
+
+class TraceRefusedError(ModelError):
+    """A traced model was not saved because it would not serve correctly."""
+
+
+class ParityError(TraceRefusedError):
+    """Traced and eager model disagree on an input unlike the trace example."""
+
+
+class DeviceConstantError(TraceRefusedError):
+    """The traced graph holds a device constant, so it runs on one kind of device only."""
+
+
+class ForbiddenOpError(TraceRefusedError):
+    """The traced graph uses an operator outside ``aten::`` and ``prim::``."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is of another architecture, or damaged."""
+
+
+# --- serving --------------------------------------------------------------------------------------------------
+class RepositoryError(WorkshopError):
+    """The model repository on disk is not in order."""
+
+
+class ServingError(WorkshopError):
+    """Base: talking to Triton."""
+
+
+class ServerUnreachableError(ServingError):
+    """Nothing accepts connections at the address, or the connection broke."""
+
+
+class ServingTimeoutError(ServingError):
+    """The server did not answer within the time allowed."""
+
+
+class ModelNotFoundError(ServingError):
+    """The server does not know a model of that name."""
+
+
+class ModelNotReadyError(ServingError):
+    """The model exists but is not loaded, or failed to load."""
+
+
+class SignatureError(ServingError):
+    """Base: a tensor does not fit the served model's signature."""
+
+
+class TensorNameError(SignatureError):
+    """An input is missing, or its name is unknown to the model."""
+
+
+class TensorTypeError(SignatureError):
+    """An input has another dtype than the model expects."""
+
+
+class TensorShapeError(SignatureError):
+    """An input has another rank or size than the model expects."""
+
+
+class InferenceError(ServingError):
+    """The model failed on a well-formed request."""
+
+
+# --- store ----------------------------------------------------------------------------------------------------
+class StoreError(WorkshopError):
+    """Base: talking to ArangoDB."""
+
+
+class StoreUnreachableError(StoreError):
+    """Nothing accepts connections at the address, or the connection broke."""
+
+
+class StoreTimeoutError(StoreError):
+    """The store did not answer within the time allowed."""
+
+
+class StoreAuthError(StoreError):
+    """User or password was refused."""
+
+
+class StoreSchemaError(StoreError):
+    """A collection, graph or index differs from what the workshop needs."""
+
+
+class DocumentsRejectedError(StoreError):
+    """Some documents of a bulk write were refused; the first reasons are in the message."""
+
+
+class QueryError(StoreError):
+    """An AQL query failed."""
+
+
+class DumpError(StoreError):
+    """A dump folder is incomplete, damaged, or of another data set."""
+
+
+# --- local stack ----------------------------------------------------------------------------------------------
+class StackError(WorkshopError):
+    """Base: the local stack."""
+
+
+class UnsupportedPlatformError(StackError):
+    """This Python, C library or processor cannot run the local tritonserver."""
+
+
+class PortInUseError(StackError):
+    """Another process listens on a port the stack needs."""
+
+
+class ServerDiedError(StackError):
+    """A server process ended while starting; the message carries its last log lines."""
+
+
+class StartTimeoutError(StackError):
+    """A server process runs but did not become ready in time; the message carries its last log lines."""
+
+
+# --- notebooks ------------------------------------------------------------------------------------------------
+class RunnerError(WorkshopError):
+    """Base: running notebooks."""
+
+
+class UnknownNotebookError(RunnerError):
+    """No notebook of that number or name is in the index."""
+
+
+class UnknownParameterError(RunnerError):
+    """The notebook's parameters cell has no such name."""

@@ -1,0 +1,1 @@
+"""Recommenders: compose serving and store."""

@@ -1,0 +1,1 @@
+"""Runs the notebooks of notebooks/index.toml with papermill."""

@@ -1,0 +1,86 @@
+"""One typed settings object for the library, the notebooks and the scripts.
+
+Every field can be set by an environment variable ``WORKSHOP_<FIELD>`` or in the file ``.env`` at the project's root;
+the ArangoDB address and password also answer to ArangoDB's own names, ``ARANGO_URL`` and ``ARANGO_ROOT_PASSWORD``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from workshop.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DataSize = Literal["tiny", "default", "full"]
+
+
+class Settings(BaseSettings):
+    """Where things are and how they run; the defaults reach the local stack."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WORKSHOP_", env_file=PROJECT_ROOT / ".env", extra="ignore", populate_by_name=True
+    )
+
+    triton_host: str = Field("127.0.0.1", description="Host of the Triton server")
+    triton_http_port: int = Field(8000, description="Triton's HTTP port")
+    triton_grpc_port: int = Field(8001, description="Triton's gRPC port")
+    triton_metrics_port: int = Field(8002, description="Triton's Prometheus port")
+    triton_protocol: Literal["grpc", "http"] = Field("grpc", description="Protocol of the client")
+    triton_timeout: float = Field(300.0, gt=0, description="Seconds a request may take")
+    response_cache_mb: int = Field(0, ge=0, description="Triton response cache in MB; 0 switches it off")
+    sagemaker_port: int = Field(0, ge=0, description="Port of Triton's SageMaker front end; 0 switches it off")
+
+    arango_url: str = Field(
+        "",
+        validation_alias=AliasChoices("WORKSHOP_ARANGO_URL", "ARANGO_URL"),
+        description="A real ArangoDB server; empty means the local stack's aqlite",
+    )
+    arango_port: int = Field(8529, description="Port of the local stack's aqlite")
+    arango_database: str = Field("workshop", description="Database that holds the graphs")
+    arango_user: str = Field("root", description="ArangoDB user")
+    arango_password: str = Field(
+        "",
+        validation_alias=AliasChoices("WORKSHOP_ARANGO_PASSWORD", "ARANGO_ROOT_PASSWORD"),
+        description="ArangoDB password; empty means the one the local stack wrote",
+        repr=False,
+    )
+
+    data_dir: Path = Field(PROJECT_ROOT / ".data", description="Downloads and caches, checked by SHA-256")
+    stack_dir: Path = Field(PROJECT_ROOT / ".stack", description="State and logs of the local stack")
+    model_repository: Path = Field(PROJECT_ROOT / "model_repository", description="Triton's model repository")
+    dump_dir: Path = Field(PROJECT_ROOT / "dump", description="Graph dumps in arangodump format")
+    checkpoint_dir: Path = Field(PROJECT_ROOT / "checkpoints", description="GraphSAGE weights")
+
+    data_size: DataSize = Field("default", description="How much data the notebooks use")
+    precision: Precision = Field("auto", description="Precision of traced text models; auto is bf16 where it is fast")
+    sentence_model: str = Field("", description="Hub name or folder of a sentence BERT; empty: the installed MiniLM")
+    entailment_model: str = Field("", description="Hub name or folder of an MNLI model; empty: latent embeddings")
+
+    @property
+    def aqlite_url(self) -> str:
+        """Address of the local stack's aqlite."""
+        return f"http://127.0.0.1:{self.arango_port}"
+
+    @property
+    def effective_arango_url(self) -> str:
+        """The ArangoDB server in use: ``arango_url`` when set, otherwise the local aqlite."""
+        return self.arango_url or self.aqlite_url
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment and ``.env``; keyword arguments win.
+
+    Raises:
+        SettingsError: a value is of the wrong kind; the message names the variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        raise SettingsError(f"settings: {problems}", hint="see the settings table in README.md") from error

@@ -1,0 +1,1 @@
+"""The local stack: the real tritonserver and aqlite as local processes."""

@@ -1,0 +1,1 @@
+"""ArangoDB: connection, graph schemas, bulk upsert, vector indexes, queries."""
