@@ -1,0 +1,1 @@
+"""Documents, indexes and transactions over SQLite."""
