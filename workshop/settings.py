@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     dump_dir: Path = Field(PROJECT_ROOT / "dump", description="Graph dumps in arangodump format")
     checkpoint_dir: Path = Field(PROJECT_ROOT / "checkpoints", description="GraphSAGE weights")
 
+    movies_csv: Path | None = Field(None, description="Own table of movies, instead of the pinned TMDB 5000")
+    credits_csv: Path | None = Field(None, description="Own table of credits that goes with it")
     data_size: DataSize = Field("default", description="How much data the notebooks use")
     precision: Precision = Field("auto", description="Precision of traced text models; auto is bf16 where it is fast")
     sentence_model: str = Field("", description="Hub name or folder of a sentence BERT; empty: the installed MiniLM")

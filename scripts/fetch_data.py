@@ -1,0 +1,45 @@
+"""Download the data files the notebooks read; a second run finds them on disk and needs no network.
+
+python scripts/fetch_data.py            all files but the optional ones
+python scripts/fetch_data.py smollm2    one file by name
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+
+from workshop.data.fetch import ARTEFACTS, fetch
+from workshop.errors import DataError
+from workshop.settings import load_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fetch what was asked; the exit code is the number of files that could not be had."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = [name for name, artefact in ARTEFACTS.items() if not artefact.optional]
+    parser.add_argument("names", nargs="*", metavar="name", help=f"one of {', '.join(ARTEFACTS)}; default: {default}")
+    parser.add_argument("--data-dir", type=Path, help="default: the setting WORKSHOP_DATA_DIR")
+    options = parser.parse_args(arguments)
+    data_dir = options.data_dir or load_settings().data_dir
+    console = Console(soft_wrap=True)
+    failures = 0
+    for name in options.names or default:
+        try:
+            path = fetch(name, data_dir)
+        except DataError as error:
+            console.print(f"[red]failed[/red]  {name}: {error}")
+            failures += 1
+        else:
+            megabytes = path.stat().st_size / 1e6
+            console.print(f"[green]ready[/green]   {name}: {ARTEFACTS[name].holds}, {megabytes:.1f} MB")
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
