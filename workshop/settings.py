@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     movies_csv: Path | None = Field(None, description="Own table of movies, instead of the pinned TMDB 5000")
     credits_csv: Path | None = Field(None, description="Own table of credits that goes with it")
     data_size: DataSize = Field("default", description="How much data the notebooks use")
+    allow_large_downloads: bool = Field(False, description="Permit downloading ogbn-products (1.4 GB) for size full")
     precision: Precision = Field("auto", description="Precision of traced text models; auto is bf16 where it is fast")
     sentence_model: str = Field("", description="Hub name or folder of a sentence BERT; empty: the installed MiniLM")
     entailment_model: str = Field("", description="Hub name or folder of an MNLI model; empty: latent embeddings")
