@@ -1,1 +1,1 @@
-"""Runs the notebooks of notebooks/index.toml with papermill."""
+"""Runs the notebooks of ``notebooks/index.toml`` headless and checks what they leave behind."""

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Run the notebooks of the index, with the local stack up for as long as they need it.
+
+Exit status: 0 all passed, 1 some did not, 2 the request cannot be carried out, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import get_args
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+
+from workshop import stack
+from workshop.errors import WorkshopError
+from workshop.runner.execute import check_kernel
+from workshop.runner.index import Entry, load_index
+from workshop.runner.parameters import assign_parameters, parse_assignments
+from workshop.runner.session import Report, new_run_folder, run_notebooks
+from workshop.runner.terminal import TerminalWatcher, print_report
+from workshop.settings import DataSize, Settings, load_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, run, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="number or name; none: all of the index")
+    parser.add_argument("--data-size", choices=get_args(DataSize), help="default: WORKSHOP_DATA_SIZE, else 'default'")
+    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    parser.add_argument("--no-stack", action="store_true", help="the servers are up already, start nothing")
+    options = parser.parse_args(arguments)
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the runner reports failures itself
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stop kernel and stack on the way out
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    try:
+        settings = load_settings(**({"data_size": options.data_size} if options.data_size else {}))
+        entries = load_index().select(options.notebooks)
+        parameters = assign_parameters(entries, parse_assignments(options.parameter), settings.data_size)
+        check_kernel()
+        report = run(entries, parameters, settings, console, start=not options.no_stack)
+    except WorkshopError as error:
+        console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        console.print("Interrupted.", style="yellow")
+        return 130
+    print_report(report, console)
+    return 0 if report.passed else 1
+
+
+def run(
+    entries: Sequence[Entry],
+    parameters: Mapping[str, Mapping[str, object]],
+    settings: Settings,
+    console: Console,
+    *,
+    start: bool,
+) -> Report:
+    """Run the notebooks, inside a running stack when one of them talks to a server."""
+    servers = any(entry.needs & {"triton", "arangodb"} for entry in entries)
+    folder = new_run_folder()
+    with stack.running(settings) if start and servers else nullcontext(), TerminalWatcher(console, entries) as watcher:
+        return run_notebooks(entries, parameters=parameters, settings=settings, watcher=watcher, folder=folder)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
