@@ -1,0 +1,189 @@
+"""ONNX models for the local tritonserver, with the conventions of Triton's native ONNX Runtime backend.
+
+Triton uses this file for every model whose configuration says ``platform: "onnxruntime_onnx"`` (or ``backend:
+"onnxruntime"``). Inputs and outputs go by the names in the ONNX graph.
+
+Conventions: https://github.com/triton-inference-server/onnxruntime_backend
+Python-based backends: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/python_backend/README.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+from batching import Parameters, default_threads, run_batched
+
+# Triton's configuration dtype -> the type string of ONNX Runtime's node arguments.
+ONNX_TYPES = {
+    "TYPE_BOOL": "tensor(bool)",
+    "TYPE_UINT8": "tensor(uint8)",
+    "TYPE_UINT16": "tensor(uint16)",
+    "TYPE_UINT32": "tensor(uint32)",
+    "TYPE_UINT64": "tensor(uint64)",
+    "TYPE_INT8": "tensor(int8)",
+    "TYPE_INT16": "tensor(int16)",
+    "TYPE_INT32": "tensor(int32)",
+    "TYPE_INT64": "tensor(int64)",
+    "TYPE_FP16": "tensor(float16)",
+    "TYPE_FP32": "tensor(float)",
+    "TYPE_FP64": "tensor(double)",
+    "TYPE_STRING": "tensor(string)",
+}
+# The native backend's ``optimization { graph { level } }``: basic, extended, none; all when it is not set.
+GRAPH_LEVELS = {
+    -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+class TritonPythonModel:
+    """One instance of one ONNX model, in its own process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the model onto the instance's device.
+
+        Args:
+            args: Triton's instance facts: ``model_config`` (JSON), ``model_repository`` (the model's folder),
+                ``model_version``, ``model_instance_kind``, ``model_instance_device_id``.
+
+        Raises:
+            pb_utils.TritonModelException: the configuration or the model file cannot be served; the message names it.
+        """
+        self.name = args["model_name"]
+        config = json.loads(args["model_config"])
+        filename = config.get("default_model_filename") or "model.onnx"
+        path = Path(args["model_repository"], args["model_version"], filename)
+        self.batching = int(config.get("max_batch_size", 0)) > 0
+        try:
+            providers = choose_providers(args["model_instance_kind"], args["model_instance_device_id"])
+            self.session = load_session(path, session_options(config), providers)
+            self.inputs = check_tensors("input", config["input"], self.session.get_inputs(), complete=True)
+            self.outputs = check_tensors("output", config["output"], self.session.get_outputs(), complete=False)
+        except ValueError as error:
+            raise pb_utils.TritonModelException(f"model '{self.name}': {error}") from error
+        pb_utils.Logger.log_info(f"model '{self.name}': {path.name} on {', '.join(self.session.get_providers())}")
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer the requests Triton hands over together, in as few runs of the graph as their shapes allow."""
+        parsed: list[list[np.ndarray] | Exception] = []
+        for request in requests:
+            try:
+                parsed.append([read_tensor(request, spec) for spec in self.inputs])
+            except ValueError as error:
+                parsed.append(error)
+        sound = [inputs for inputs in parsed if not isinstance(inputs, Exception)]
+        answers = iter(run_batched(sound, self._forward, np.concatenate, batching=self.batching))
+        return [
+            self._respond(request, inputs if isinstance(inputs, Exception) else next(answers))
+            for request, inputs in zip(requests, parsed, strict=True)
+        ]
+
+    def _forward(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        feed = {spec["name"]: array for spec, array in zip(self.inputs, inputs, strict=True)}
+        return self.session.run([spec["name"] for spec in self.outputs], feed)
+
+    def _respond(self, request: Any, answer: list[np.ndarray] | Exception) -> Any:
+        if isinstance(answer, Exception):
+            message = f"model '{self.name}': {type(answer).__name__}: {answer}"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
+        wanted = set(request.requested_output_names())
+        return pb_utils.InferenceResponse(
+            [
+                write_tensor(spec, value)
+                for spec, value in zip(self.outputs, answer, strict=True)
+                if spec["name"] in wanted
+            ]
+        )
+
+
+def choose_providers(kind: str, device_id: str) -> list[Any]:
+    """CUDA on the instance's device where Triton placed it on a GPU and this ONNX Runtime has CUDA; else the CPU."""
+    cpu = "CPUExecutionProvider"
+    if kind.removeprefix("KIND_") != "GPU":
+        return [cpu]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pb_utils.Logger.log_warn("the instance was placed on a GPU, but this onnxruntime has no CUDA: using the CPU")
+        return [cpu]
+    return [("CUDAExecutionProvider", {"device_id": int(device_id)}), cpu]
+
+
+def session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:
+    """Thread counts, execution mode and graph optimisation from the configuration, named as in the native backend.
+
+    Raises:
+        ValueError: a parameter has a value of the wrong kind.
+    """
+    parameters = Parameters(config)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = parameters.count("intra_op_thread_count", default_threads(config))
+    options.inter_op_num_threads = parameters.count("inter_op_thread_count", 1)
+    if parameters.count("execution_mode", 0) == 1:
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+    options.enable_cpu_mem_arena = parameters.flag("enable_mem_arena", True)
+    options.enable_mem_pattern = parameters.flag("enable_mem_pattern", True)
+    level = int((config.get("optimization") or {}).get("graph", {}).get("level", 0))
+    options.graph_optimization_level = GRAPH_LEVELS.get(level, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    return options
+
+
+def load_session(path: Path, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:
+    """Read an ONNX file.
+
+    Raises:
+        ValueError: the file is missing or not an ONNX model; the message names it.
+    """
+    if not path.is_file():
+        raise ValueError(f"no file {path}")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+        version = onnxruntime.__version__
+        raise ValueError(f"{path} is not an ONNX file onnxruntime {version} can load: {error}") from error
+
+
+def check_tensors(role: str, specs: list[dict[str, Any]], nodes: Sequence[Any], *, complete: bool) -> list[Any]:
+    """Check the configured tensors against the graph by name and type; returns them.
+
+    Raises:
+        ValueError: the graph lacks a tensor or has it with another type, or (``complete``) one is not configured.
+    """
+    types = {node.name: node.type for node in nodes}
+    for spec in specs:
+        name, wanted = spec["name"], spec["data_type"]
+        if name not in types:
+            raise ValueError(f"the ONNX graph has no {role} '{name}', it has {', '.join(types)}")
+        if types[name] != ONNX_TYPES.get(wanted):
+            raise ValueError(f"{role} '{name}' is {wanted} in the configuration and {types[name]} in the ONNX graph")
+    missing = sorted(set(types) - {spec["name"] for spec in specs})
+    if complete and missing:
+        raise ValueError(f"the configuration lacks the {role}s {', '.join(missing)} of the ONNX graph")
+    return specs
+
+
+def read_tensor(request: Any, spec: dict[str, Any]) -> np.ndarray:
+    """One input of a request; BYTES become an object array of ``str``.
+
+    Raises:
+        ValueError: the input is missing, or holds bytes that are not UTF-8.
+    """
+    tensor = pb_utils.get_input_tensor_by_name(request, spec["name"])
+    if tensor is None:
+        raise ValueError(f"input '{spec['name']}' is missing")
+    array = tensor.as_numpy()
+    if spec["data_type"] != "TYPE_STRING":
+        return array
+    return np.array([item.decode("utf-8") for item in array.ravel()], dtype=object).reshape(array.shape)
+
+
+def write_tensor(spec: dict[str, Any], value: np.ndarray) -> Any:
+    """One output tensor of a response; strings are sent as UTF-8 BYTES."""
+    if spec["data_type"] == "TYPE_STRING":
+        value = np.array([item.encode("utf-8") for item in value.ravel()], dtype=object).reshape(value.shape)
+    return pb_utils.Tensor(spec["name"], np.ascontiguousarray(value))

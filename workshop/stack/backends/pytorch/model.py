@@ -1,0 +1,241 @@
+"""TorchScript models for the local tritonserver, with the conventions of Triton's native LibTorch backend.
+
+Triton uses this file for every model whose configuration says ``platform: "pytorch_libtorch"`` (or ``backend:
+"pytorch"``), because it lies in ``<backend-directory>/pytorch/model.py``. The model's own folder holds the same
+``config.pbtxt`` and ``model.pt`` that the native backend reads.
+
+Conventions: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pytorch_backend/README.html
+Python-based backends: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/python_backend/README.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import triton_python_backend_utils as pb_utils
+from batching import Parameters, default_threads, run_batched
+
+TORCH_DTYPES = {
+    "TYPE_BOOL": torch.bool,
+    "TYPE_UINT8": torch.uint8,
+    "TYPE_INT8": torch.int8,
+    "TYPE_INT16": torch.int16,
+    "TYPE_INT32": torch.int32,
+    "TYPE_INT64": torch.int64,
+    "TYPE_FP16": torch.float16,
+    "TYPE_FP32": torch.float32,
+    "TYPE_FP64": torch.float64,
+}
+IGNORED_PARAMETERS = (
+    "ENABLE_JIT_EXECUTOR",
+    "ENABLE_JIT_PROFILING",
+    "ENABLE_NVFUSER",
+    "ENABLE_TENSOR_FUSER",
+    "ENABLE_WEIGHT_SHARING",
+    "ENABLE_CACHE_CLEANING",
+    "DISABLE_CUDNN",
+)
+_NAMED_INDEX = re.compile(r".*__(\d+)")
+
+
+class TritonPythonModel:
+    """One instance of one TorchScript model, in its own process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the model onto the instance's device.
+
+        Args:
+            args: Triton's instance facts: ``model_config`` (JSON), ``model_repository`` (the model's folder),
+                ``model_version``, ``model_instance_kind``, ``model_instance_device_id``.
+
+        Raises:
+            pb_utils.TritonModelException: the configuration or the model file cannot be served; the message names it.
+        """
+        self.name = args["model_name"]
+        config = json.loads(args["model_config"])
+        path = Path(args["model_repository"], args["model_version"], config.get("default_model_filename") or "model.pt")
+        try:
+            self._configure(config)
+            self.device = choose_device(args["model_instance_kind"], args["model_instance_device_id"])
+            self.module = load_module(path, self.device, optimise=self.optimise)
+            arguments = [argument.name for argument in self.module.forward.schema.arguments[1:]]
+            self.inputs = order_tensors(config["input"], arguments)
+            self.outputs = order_tensors(config["output"], ())
+            check_positions("input", self.inputs, len(arguments))
+        except (ValueError, RuntimeError, OSError) as error:
+            raise pb_utils.TritonModelException(f"model '{self.name}': {error}") from error
+        pb_utils.Logger.log_info(
+            f"model '{self.name}': {path.name} on {self.device}, {torch.get_num_threads()} threads, "
+            f"optimised execution {'on' if self.optimise else 'off'}"
+        )
+
+    def _configure(self, config: dict[str, Any]) -> None:
+        parameters = Parameters(config)
+        self.batching = int(config.get("max_batch_size", 0)) > 0
+        self.optimise = not parameters.flag("DISABLE_OPTIMIZED_EXECUTION", False)
+        self.inference_mode = parameters.flag("INFERENCE_MODE", True)
+        torch.set_num_threads(parameters.count("INTRA_OP_THREAD_COUNT", default_threads(config)))
+        torch.set_num_interop_threads(parameters.count("INTER_OP_THREAD_COUNT", 1))
+        ignored = parameters.present(IGNORED_PARAMETERS)
+        if ignored:
+            pb_utils.Logger.log_info(f"model '{self.name}': no effect in the local backend: {', '.join(ignored)}")
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer the requests Triton hands over together, in as few forward passes as their shapes allow."""
+        parsed: list[list[Any] | Exception] = []
+        for request in requests:
+            try:
+                parsed.append([read_tensor(request, spec) for _, spec in self.inputs])
+            except ValueError as error:
+                parsed.append(error)
+        sound = [inputs for inputs in parsed if not isinstance(inputs, Exception)]
+        answers = iter(run_batched(sound, self._forward, torch.cat, batching=self.batching))
+        return [
+            self._respond(request, inputs if isinstance(inputs, Exception) else next(answers))
+            for request, inputs in zip(requests, parsed, strict=True)
+        ]
+
+    def _forward(self, inputs: list[Any]) -> list[Any]:
+        """One forward pass: input tensors by config order in, output tensors by config order, on the CPU, out."""
+        arguments: list[Any] = [None] * len(inputs)
+        for (position, _), value in zip(self.inputs, inputs, strict=True):
+            arguments[position] = value.to(self.device) if isinstance(value, torch.Tensor) else value
+        optimised = nullcontext() if self.optimise else torch.jit.optimized_execution(False)
+        with torch.no_grad(), torch.inference_mode(self.inference_mode), optimised:
+            result = self.module(*arguments)
+        results = [result] if isinstance(result, torch.Tensor) or is_string_list(result) else list(result)
+        return [pick_output(results, position, spec) for position, spec in self.outputs]
+
+    def _respond(self, request: Any, answer: list[Any] | Exception) -> Any:
+        if isinstance(answer, Exception):
+            message = f"model '{self.name}': {type(answer).__name__}: {answer}"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
+        wanted = set(request.requested_output_names())
+        return pb_utils.InferenceResponse(
+            [
+                write_tensor(spec["name"], value)
+                for (_, spec), value in zip(self.outputs, answer, strict=True)
+                if spec["name"] in wanted
+            ]
+        )
+
+
+def choose_device(kind: str, device_id: str) -> torch.device:
+    """The device Triton placed the instance on; the CPU when this torch has no CUDA."""
+    if kind.removeprefix("KIND_") != "GPU":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        pb_utils.Logger.log_warn("the instance was placed on a GPU, but this torch has no CUDA: running on the CPU")
+        return torch.device("cpu")
+    return torch.device("cuda", int(device_id))
+
+
+def load_module(path: Path, device: torch.device, *, optimise: bool) -> torch.jit.ScriptModule:
+    """Read a TorchScript file; freeze it when optimisation is wanted.
+
+    Raises:
+        ValueError: the file is missing or not TorchScript; the message names it.
+    """
+    if not path.is_file():
+        raise ValueError(f"no file {path}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))  # TorchScript is deprecated, yet served
+        try:
+            module = torch.jit.load(path, map_location=device).eval()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"{path} is not a TorchScript file torch {torch.__version__} can load: {reason}") from None
+        return torch.jit.freeze(module) if optimise else module
+
+
+def order_tensors(specs: list[dict[str, Any]], arguments: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
+    """Give each configured tensor its position in ``forward``, by the three conventions of the native backend.
+
+    Names equal to the arguments of ``forward``; else names ``<name>__<index>``; else the order of the configuration.
+
+    Raises:
+        ValueError: two tensors claim one position, or a dtype has no TorchScript counterpart.
+    """
+    for spec in specs:
+        if spec["data_type"] not in TORCH_DTYPES and spec["data_type"] != "TYPE_STRING":
+            raise ValueError(f"tensor '{spec['name']}': TorchScript models cannot use {spec['data_type']}")
+    names = [spec["name"] for spec in specs]
+    matches = [_NAMED_INDEX.fullmatch(name) for name in names]
+    if arguments and set(names) <= set(arguments):
+        positions = [list(arguments).index(name) for name in names]
+    elif all(matches):
+        positions = [int(match[1]) for match in matches]
+    else:
+        positions = list(range(len(names)))
+    if len(set(positions)) != len(positions):
+        raise ValueError(f"two tensors claim one position: {dict(zip(names, positions, strict=True))}")
+    return list(zip(positions, specs, strict=True))
+
+
+def check_positions(role: str, ordered: list[tuple[int, dict[str, Any]]], expected: int) -> None:
+    """Check that the tensors fill the positions 0..expected-1.
+
+    Raises:
+        ValueError: they do not.
+    """
+    positions = sorted(position for position, _ in ordered)
+    if positions != list(range(expected)):
+        names = ", ".join(spec["name"] for _, spec in ordered)
+        raise ValueError(f"forward takes {expected} {role}s, but the configuration has {len(ordered)}: {names}")
+
+
+def read_tensor(request: Any, spec: dict[str, Any]) -> torch.Tensor | list[str]:
+    """One input of a request, without a copy; BYTES of one dimension become ``list[str]``.
+
+    Raises:
+        ValueError: the input is missing, or is a BYTES tensor of another rank.
+    """
+    tensor = pb_utils.get_input_tensor_by_name(request, spec["name"])
+    if tensor is None:
+        raise ValueError(f"input '{spec['name']}' is missing")
+    if spec["data_type"] != "TYPE_STRING":
+        return torch.from_dlpack(tensor.to_dlpack())
+    array = tensor.as_numpy()
+    if array.ndim != 1:
+        raise ValueError(f"BYTES input '{spec['name']}' must have one dimension, got shape {list(array.shape)}")
+    return [item.decode("utf-8") for item in array]
+
+
+def pick_output(results: list[Any], position: int, spec: dict[str, Any]) -> Any:
+    """The result at a position, checked against the configuration and moved to the CPU.
+
+    Raises:
+        ValueError: the model returns fewer results, or another type than the configuration says.
+    """
+    if position >= len(results):
+        raise ValueError(f"output '{spec['name']}' asks for result {position}, but the model returns {len(results)}")
+    result, wanted = results[position], spec["data_type"]
+    if wanted == "TYPE_STRING":
+        if not is_string_list(result):
+            raise ValueError(f"output '{spec['name']}' is TYPE_STRING, but the model returned {type(result).__name__}")
+        return result
+    if not isinstance(result, torch.Tensor):
+        raise ValueError(f"output '{spec['name']}' is {wanted}, but the model returned {type(result).__name__}")
+    if result.dtype != TORCH_DTYPES[wanted]:
+        raise ValueError(f"output '{spec['name']}' is {wanted}, but the model returned {result.dtype}")
+    return result.to("cpu")
+
+
+def is_string_list(value: Any) -> bool:
+    """Whether the value is TorchScript's ``List[str]``."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def write_tensor(name: str, value: torch.Tensor | list[str]) -> Any:
+    """One output tensor of a response; dense tensors go without a copy."""
+    if isinstance(value, torch.Tensor):
+        return pb_utils.Tensor.from_dlpack(name, value.contiguous())
+    return pb_utils.Tensor(name, np.array([item.encode("utf-8") for item in value], dtype=object))

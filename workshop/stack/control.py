@@ -1,0 +1,238 @@
+"""Bring the local stack up and down, and tell how it is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from workshop.errors import SettingsError, StackError
+from workshop.settings import Settings, load_settings
+from workshop.stack import process, store, triton
+from workshop.stack.process import Service
+
+LOGGER = logging.getLogger(__name__)
+SERVICES = (triton.NAME, store.NAME)
+LOCAL_HOSTS = ("127.0.0.1", "localhost")
+LOCK_TIMEOUT = 150.0
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """How one server is.
+
+    Attributes:
+        name: ``triton`` or ``aqlite``.
+        state: ``stopped``, ``starting`` (runs, does not answer) or ``ready``.
+        pid: of the server, 0 when stopped.
+        uptime: seconds since the start.
+        memory_mb: proportional set size of the server and its children, in MB of 2**20 bytes.
+        ports: TCP port by purpose.
+        models: state of each model, Triton only; ``READY`` or the reason why not.
+        log: its log file.
+        started_now: whether the call that returned this status started it.
+    """
+
+    name: str
+    state: str
+    pid: int = 0
+    uptime: float = 0.0
+    memory_mb: float = 0.0
+    ports: dict[str, int] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    log: str = ""
+    started_now: bool = False
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the server and every model it was asked to load are ready."""
+        return self.state == "ready" and all(state == "READY" for state in self.models.values())
+
+
+def up(
+    settings: Settings | None = None,
+    services: Sequence[str] | None = None,
+    *,
+    models: Sequence[str] | None = None,
+    start_timeout: float | None = None,
+) -> list[ServiceStatus]:
+    """Start what does not run yet and wait until it is ready; safe to call again.
+
+    Triton loads every complete model of the repository; when it runs already, the models it lacks are loaded into it.
+
+    Args:
+        settings: defaults to the environment's.
+        services: names from ``SERVICES``; None means those that the settings do not place on another machine.
+        models: names of the models to load; None means all complete ones of the repository.
+        start_timeout: seconds a server may take to become ready; None means its own default.
+
+    Returns:
+        The status of each service. A model that failed to load shows its reason there and leaves the others serving.
+
+    Raises:
+        SettingsError, StackError and its subclasses: see ``workshop.errors``. Servers that ran before keep running.
+    """
+    settings = settings or load_settings()
+    names = _select(settings, services)
+    started = []
+    with process.locked(settings.stack_dir, LOCK_TIMEOUT):
+        try:
+            for name in names:
+                if _ensure(_describe(settings, name, models, start_timeout)):
+                    started.append(name)
+                elif name == triton.NAME:
+                    _load_missing(settings, models)
+        except BaseException:
+            for name in started:
+                _stop(settings, name)
+            raise
+    return [_status(settings, name, started_now=name in started) for name in names]
+
+
+def down(settings: Settings | None = None, services: Sequence[str] | None = None) -> list[str]:
+    """Stop the servers of this stack, also what a killed stack left; returns the names of those that ran."""
+    settings = settings or load_settings()
+    with process.locked(settings.stack_dir, LOCK_TIMEOUT):
+        return [name for name in reversed(_known(services)) if _stop(settings, name)]
+
+
+def status(settings: Settings | None = None, services: Sequence[str] | None = None) -> list[ServiceStatus]:
+    """How each server is; starts and changes nothing."""
+    settings = settings or load_settings()
+    return [_status(settings, name) for name in _known(services)]
+
+
+@contextmanager
+def running(
+    settings: Settings | None = None, services: Sequence[str] | None = None, *, models: Sequence[str] | None = None
+) -> Iterator[list[ServiceStatus]]:
+    """The stack for the time of a ``with`` block: stops at its end what it started, and only that."""
+    settings = settings or load_settings()
+    statuses = up(settings, services, models=models)
+    try:
+        yield statuses
+    finally:
+        down(settings, [status.name for status in statuses if status.started_now])
+
+
+def log_path(settings: Settings, name: str) -> Path:
+    """The log file of a server.
+
+    Raises:
+        SettingsError: there is no server of that name.
+    """
+    return process.log_file(settings.stack_dir.resolve(), *_known([name]))
+
+
+def _known(services: Sequence[str] | None) -> list[str]:
+    unknown = sorted(set(services or ()) - set(SERVICES))
+    if unknown:
+        raise SettingsError(f"no service {', '.join(unknown)} in the local stack, it has {', '.join(SERVICES)}")
+    return [name for name in SERVICES if services is None or name in services]
+
+
+def _select(settings: Settings, services: Sequence[str] | None) -> list[str]:
+    """The services to start; those that the settings place elsewhere are left out, or refused when asked for."""
+    elsewhere = {}
+    if settings.triton_host not in LOCAL_HOSTS:
+        elsewhere[triton.NAME] = f"WORKSHOP_TRITON_HOST={settings.triton_host}"
+    if settings.arango_url:
+        elsewhere[store.NAME] = f"ARANGO_URL={settings.arango_url}"
+    if services is None:
+        return [name for name in SERVICES if name not in elsewhere]
+    names = _known(services)
+    for name in names:
+        if name in elsewhere:
+            raise SettingsError(
+                f"{name} is not started here, because {elsewhere[name]} names another server",
+                hint="unset that variable to use the local stack",
+            )
+    return names
+
+
+def _describe(settings: Settings, name: str, models: Sequence[str] | None, start_timeout: float | None) -> Service:
+    options = {} if start_timeout is None else {"start_timeout": start_timeout}
+    if name == store.NAME:
+        return store.store_service(settings, **options)
+    return triton.triton_service(settings, _models(settings, models), **options)
+
+
+def _models(settings: Settings, models: Sequence[str] | None) -> list[str]:
+    if models is not None:
+        return list(models)
+    from workshop.serving.repository import complete_models
+
+    return complete_models(settings.model_repository)
+
+
+def _ensure(service: Service) -> bool:
+    """Make sure the server runs and is ready; returns whether it had to be started."""
+    identity = process.read_identity(service.directory, service.name)
+    if identity is None:
+        process.start(service)
+        return True
+    if identity.fingerprint != service.fingerprint:
+        raise StackError(
+            f"{service.name} already runs (process {identity.pid}) with other settings",
+            hint="make down, then make up",
+        )
+    process.wait_ready(service, identity)
+    return False
+
+
+def _load_missing(settings: Settings, models: Sequence[str] | None) -> None:
+    port = settings.triton_http_port
+    states = triton.model_states(port)
+    for name in _models(settings, models):
+        if states.get(name) != "READY":
+            reason = triton.load_model(port, name, triton.START_TIMEOUT)
+            if reason:
+                LOGGER.warning("triton: cannot load model %s: %s", name, reason)
+
+
+def _stop(settings: Settings, name: str) -> bool:
+    directory = settings.stack_dir.resolve()
+    stopped = process.stop_processes(directory, name)
+    if name == triton.NAME:
+        triton.remove_shared_memory(triton.shared_memory_prefix(directory))
+    return stopped
+
+
+def _status(settings: Settings, name: str, *, started_now: bool = False) -> ServiceStatus:
+    directory = settings.stack_dir.resolve()
+    log = str(process.log_file(directory, name))
+    identity = process.read_identity(directory, name)
+    if identity is None:
+        return ServiceStatus(name, "stopped", log=log)
+    models: dict[str, str] = {}
+    state = "starting"
+    with suppress(OSError):
+        port = identity.ports["http"]
+        if (triton if name == triton.NAME else store).is_ready(port):
+            state = "ready"
+            models = triton.model_states(port) if name == triton.NAME else {}
+    return ServiceStatus(
+        name=name,
+        state=state,
+        pid=identity.pid,
+        uptime=time.time() - identity.create_time,
+        memory_mb=memory_mb(directory, name),
+        ports=identity.ports,
+        models=models,
+        log=log,
+        started_now=started_now,
+    )
+
+
+def memory_mb(directory: Path, name: str) -> float:
+    """Memory of a server and its children in MB of 2**20 bytes; pages they share are counted once (PSS)."""
+    total = 0
+    for member in process.members(directory, name):
+        with suppress(psutil.Error):
+            total += member.memory_full_info().pss
+    return total / 2**20

@@ -1,0 +1,192 @@
+"""The tritonserver of the nvidia-pytriton wheel as a service of the local stack.
+
+Server options: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_management.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from workshop.errors import RepositoryError, SettingsError
+from workshop.settings import Settings
+from workshop.stack.machine import TritonWheel, find_triton
+from workshop.stack.process import Service
+
+NAME = "triton"
+ADDRESS = "127.0.0.1"
+START_TIMEOUT = 120.0
+OWN_BACKENDS = ("pytorch", "onnxruntime")
+_SHARED_MEMORY = Path("/dev/shm")
+_BACKEND_SOURCES = Path(__file__).parent / "backends"
+# Variables of the caller's environment that would change which Python or which front ends the server runs.
+_DROPPED_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "AIP_MODE", "AIP_HTTP_PORT")
+
+
+def triton_service(settings: Settings, models: Sequence[str], *, start_timeout: float = START_TIMEOUT) -> Service:
+    """Describe the server: explicit model control, every front end on 127.0.0.1, own shared-memory prefix.
+
+    Args:
+        settings: ports, repository, response cache, SageMaker port; a metrics or SageMaker port of 0 switches it off.
+        models: names of the models loaded at start; a model that fails to load leaves the others serving.
+        start_timeout: seconds from start to all models loaded or failed.
+
+    Raises:
+        UnsupportedPlatformError: this machine cannot run the server.
+        RepositoryError: the model repository does not exist.
+        SettingsError: two front ends share a port.
+    """
+    wheel = find_triton()
+    repository = settings.model_repository.resolve()
+    if not repository.is_dir():
+        raise RepositoryError(
+            f"the model repository {repository} does not exist", hint="set WORKSHOP_MODEL_REPOSITORY to its folder"
+        )
+    directory = settings.stack_dir.resolve()
+    ports = _ports(settings)
+    prefix = shared_memory_prefix(directory)
+    options = _options(settings, wheel, ports, prefix, directory / "backends")
+    loads = [f"--load-model={name}" for name in models]
+    return Service(
+        name=NAME,
+        directory=directory,
+        argv=(str(wheel.binary), *options, *loads),
+        env=_environment(wheel),
+        ports=ports,
+        is_ready=partial(is_ready, settings.triton_http_port),
+        start_timeout=start_timeout,
+        fingerprint=hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16],
+        prepare=partial(assemble_backends, wheel, directory / "backends"),
+        clean_up=partial(remove_shared_memory, prefix),
+    )
+
+
+def _ports(settings: Settings) -> dict[str, int]:
+    ports = {
+        "http": settings.triton_http_port,
+        "grpc": settings.triton_grpc_port,
+        "metrics": settings.triton_metrics_port,
+        "sagemaker": settings.sagemaker_port,
+    }
+    ports = {purpose: port for purpose, port in ports.items() if port or purpose in ("http", "grpc")}
+    if len(set(ports.values())) < len(ports) or not all(0 < port < 65536 for port in ports.values()):
+        raise SettingsError(
+            f"Triton's ports must differ and lie between 1 and 65535, got {ports}",
+            hint="set WORKSHOP_TRITON_HTTP_PORT, _GRPC_PORT, _METRICS_PORT and WORKSHOP_SAGEMAKER_PORT",
+        )
+    return ports
+
+
+def _options(
+    settings: Settings, wheel: TritonWheel, ports: dict[str, int], prefix: str, backends: Path
+) -> tuple[str, ...]:
+    options = [
+        f"--model-repository={settings.model_repository.resolve()}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=explicit",
+        "--exit-on-error=false",  # one broken model must not take the others down,
+        "--strict-readiness=false",  # nor make the server count as not ready
+        "--disable-auto-complete-config",  # our configurations are complete; saves a Python start per model
+        f"--http-address={ADDRESS}",
+        f"--http-port={ports['http']}",
+        f"--grpc-address={ADDRESS}",
+        f"--grpc-port={ports['grpc']}",
+        "--allow-vertex-ai=false",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        "--exit-timeout-secs=5",
+    ]
+    if "metrics" in ports:
+        options += [f"--metrics-address={ADDRESS}", f"--metrics-port={ports['metrics']}"]
+    else:
+        options.append("--allow-metrics=false")
+    if "sagemaker" in ports:
+        options += ["--allow-sagemaker=true", f"--sagemaker-port={ports['sagemaker']}"]
+    if settings.response_cache_mb:
+        size = settings.response_cache_mb * 1024 * 1024
+        options += [f"--cache-directory={wheel.caches}", f"--cache-config=local,size={size}"]
+    return tuple(options)
+
+
+def _environment(wheel: TritonWheel) -> dict[str, str]:
+    """The caller's environment, with the paths by which the server finds its libraries and this Python."""
+    env = {name: value for name, value in os.environ.items() if name not in _DROPPED_VARIABLES}
+    libraries = [str(wheel.libraries), str(wheel.python_library_dir), env.get("LD_LIBRARY_PATH", "")]
+    env["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
+    env["PATH"] = f"{Path(sys.prefix) / 'bin'}:{env.get('PATH', os.defpath)}"
+    return env
+
+
+def assemble_backends(wheel: TritonWheel, target: Path) -> None:
+    """Write the backend directory: the wheel's Python backend for this Python version, and our own backends.
+
+    Triton runs ``<backend-directory>/<name>/model.py`` for the models of a backend written in Python:
+    https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/backend/docs/python_based_backends.html
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    python = target / "python"
+    python.mkdir(parents=True)
+    for part in (*wheel.python_backend.glob("*.so"), *wheel.python_backend.glob("*.py"), wheel.stub):
+        shutil.copy2(part, python)  # the server refuses libraries that lead out of the folder by a link
+    for name in OWN_BACKENDS:
+        (target / name).mkdir()
+        shutil.copy2(_BACKEND_SOURCES / name / "model.py", target / name)
+        shutil.copy2(_BACKEND_SOURCES / "batching.py", target / name)
+
+
+def shared_memory_prefix(directory: Path) -> str:
+    """Name prefix of the shared-memory regions of the stack in this directory, unlike any other stack's."""
+    return f"workshop_{hashlib.sha256(str(directory).encode()).hexdigest()[:12]}"
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """Remove the regions a killed server left; regions of running servers and of others have other prefixes."""
+    for region in _SHARED_MEMORY.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def is_ready(port: int) -> bool:
+    """Whether the server answers that it is ready; it opens its port when the models to load are loaded or failed.
+
+    Raises:
+        OSError: nothing accepts connections yet.
+    """
+    return _request(port, "GET", "/v2/health/ready")[0] == 200
+
+
+def model_states(port: int) -> dict[str, str]:
+    """State of every model the server was asked to load: ``READY``, or ``UNAVAILABLE: reason`` and the like.
+
+    Raises:
+        OSError: the server does not answer.
+    """
+    _, body = _request(port, "POST", "/v2/repository/index")
+    return {
+        entry["name"]: ": ".join(filter(None, [entry["state"], entry.get("reason", "")]))
+        for entry in json.loads(body)
+        if "state" in entry
+    }
+
+
+def load_model(port: int, name: str, timeout: float) -> str:
+    """Ask a running server to load a model; returns the server's reason when it cannot, else an empty text."""
+    status, body = _request(port, "POST", f"/v2/repository/models/{name}/load", timeout=timeout)
+    return "" if status == 200 else json.loads(body).get("error", body.decode(errors="replace"))
+
+
+def _request(port: int, method: str, path: str, *, timeout: float = 5.0) -> tuple[int, bytes]:
+    connection = HTTPConnection(ADDRESS, port, timeout=timeout)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except HTTPException as error:
+        raise ConnectionError(f"no HTTP answer on port {port}: {error}") from error
+    finally:
+        connection.close()
