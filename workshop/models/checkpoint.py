@@ -7,10 +7,8 @@ Neither file can run code when it is read: safetensors holds numbers and text on
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from workshop.errors import CheckpointError, ModelError
+from workshop.files import replacing
 from workshop.models.graphsage import Architecture, GraphSAGE
 
 REBUILD = "run notebooks/03_train_graphsage.ipynb, or python scripts/train_graphsage.py"
@@ -35,7 +34,8 @@ def save_model(path: Path, model: GraphSAGE, about: Mapping[str, str]) -> None:
     """
     metadata = {**about, "architecture": json.dumps(asdict(model.architecture))}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    _write_atomically(path, lambda aside: save_file(tensors, aside, metadata=metadata))
+    with replacing(path) as aside:
+        save_file(tensors, aside, metadata=metadata)
 
 
 def load_model(path: Path, expected: Architecture | None = None) -> GraphSAGE:
@@ -73,7 +73,8 @@ def read_about(path: Path) -> dict[str, str]:
 
 def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors, numbers, text and containers of these."""
-    _write_atomically(path, lambda aside: torch.save(dict(state), aside))
+    with replacing(path) as aside:
+        torch.save(dict(state), aside)
 
 
 def load_training_state(path: Path) -> dict[str, Any]:
@@ -111,15 +112,3 @@ def _architecture(path: Path, metadata: Mapping[str, str]) -> Architecture:
 def _require(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file", hint=REBUILD)
-
-
-def _write_atomically(path: Path, write: Callable[[str], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    try:
-        write(aside)
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    finally:
-        Path(aside).unlink(missing_ok=True)

@@ -102,10 +102,10 @@ class CategoryObjective:
 class LinkObjective:
     """Place a product nearer to what it is bought with than to a random product; needs no categories.
 
-    As in the paper's unsupervised setting, linked nodes attract and random ones repel. Similarity is the cosine, the one
-    the recommenders use, and the loss the pairwise ranking loss of BPR (Rendle et al., 2009,
-    https://arxiv.org/abs/1205.2618), which needs no threshold between similar and not. A share of the links is held out:
-    it is neither trained on nor used to pass messages.
+    As in the paper's unsupervised setting, linked nodes attract and random ones repel. Similarity is the cosine, as in
+    the recommenders, and the loss the pairwise ranking loss of BPR (Rendle et al., 2009,
+    https://arxiv.org/abs/1205.2618), which needs no threshold between similar and not. A share of the links is held
+    out: it is neither trained on nor used to pass messages.
 
     Args:
         data: ``x`` and ``edge_index``, checked.
