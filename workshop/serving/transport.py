@@ -1,0 +1,220 @@
+"""gRPC and HTTP behind one small interface, with the server's errors turned into ours."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import Protocol
+
+import gevent
+import numpy as np
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from geventhttpclient.response import HTTPConnectionClosed
+from google.protobuf import json_format
+from tritonclient.grpc import model_config_pb2 as pb
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from workshop.errors import (
+    InferenceError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    ServerUnreachableError,
+    ServingError,
+    ServingTimeoutError,
+    TensorNameError,
+    TensorShapeError,
+    TensorTypeError,
+)
+
+Parameters = Mapping[str, str | int | bool]
+Pending = Callable[[], dict[str, np.ndarray]]
+
+# what Triton says, in the order it is looked for
+_MESSAGES: tuple[tuple[str, type[ServingError]], ...] = (
+    (r"failed to poll from model repository|unknown model.*is not found|model not found", ModelNotFoundError),
+    (r"has no available versions|is not ready|failed to load|at least one version", ModelNotReadyError),
+    (r"deadline exceeded|timed out|timeout", ServingTimeoutError),
+    (r"failed to connect|connection refused|socket closed|connection reset|unavailable", ServerUnreachableError),
+    (r"unexpected inference input|inference input .* missing|expected \d+ inputs but got", TensorNameError),
+    (r"data-type", TensorTypeError),
+    (r"unexpected shape|batch-?size|batch size", TensorShapeError),
+)
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One line of the server's repository index.
+
+    Attributes:
+        name: the model.
+        version: its version, empty when none is loaded.
+        state: ``READY``, ``LOADING``, ``UNAVAILABLE``, ... or empty when it was never loaded.
+        reason: why it is not ready, in the server's words.
+    """
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+def translate(error: Exception, url: str, asked: str) -> ServingError:
+    """The error of our tree that says what ``error`` means; ``asked`` names what was attempted."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, (TimeoutError, FutureTimeoutError, socket.timeout, gevent.Timeout)):
+        return ServingTimeoutError(
+            f"{asked} at {url}: no answer within the time allowed", hint="raise WORKSHOP_TRITON_TIMEOUT, or make status"
+        )
+    if isinstance(error, (ConnectionError, HTTPConnectionClosed, OSError)):
+        return ServerUnreachableError(f"{asked}: no Triton server answers at {url} ({error})", hint="make up")
+    text = error.message() if isinstance(error, InferenceServerException) else str(error)
+    kind = next((kind for pattern, kind in _MESSAGES if re.search(pattern, text, re.IGNORECASE)), InferenceError)
+    if kind is ServerUnreachableError:
+        return kind(f"{asked}: no Triton server answers at {url} ({text})", hint="make up")
+    hints = {
+        ModelNotFoundError: "python scripts/model_repository.py check",
+        ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); or make status",
+        ServingTimeoutError: "raise WORKSHOP_TRITON_TIMEOUT, or make status",
+    }
+    if "polling is enabled" in text or "explicit model load" in text:
+        return InferenceError(f"{asked} at {url}: {text}", hint="start tritonserver with --model-control-mode=explicit")
+    return kind(f"{asked} at {url}: {text}", hint=hints.get(kind))
+
+
+class Transport(Protocol):
+    """What the client needs of a protocol; every method may raise the protocol's own errors."""
+
+    url: str
+
+    def live(self) -> bool:
+        """Whether the server accepts requests."""
+
+    def ready(self, model: str) -> bool:
+        """Whether a model is loaded."""
+
+    def config(self, model: str) -> pb.ModelConfig:
+        """The configuration the server uses for a model."""
+
+    def index(self) -> list[ModelState]:
+        """Every model the server knows of."""
+
+    def load(self, model: str) -> None:
+        """Load or reload a model."""
+
+    def unload(self, model: str) -> None:
+        """Unload a model."""
+
+    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
+        """Start a request; the returned call waits for its outputs."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def _tensors(module: object, inputs: Mapping[str, np.ndarray]) -> list:
+    tensors = []
+    for name, array in inputs.items():
+        tensor = module.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+        tensor.set_data_from_numpy(array)
+        tensors.append(tensor)
+    return tensors
+
+
+class GrpcTransport:
+    """gRPC: usable from several threads."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self.url = url
+        self._timeout = timeout
+        self._client = triton_grpc.InferenceServerClient(url)
+
+    def live(self) -> bool:
+        return self._client.is_server_live(client_timeout=self._timeout)
+
+    def ready(self, model: str) -> bool:
+        return self._client.is_model_ready(model, client_timeout=self._timeout)
+
+    def config(self, model: str) -> pb.ModelConfig:
+        return self._client.get_model_config(model, client_timeout=self._timeout).config
+
+    def index(self) -> list[ModelState]:
+        models = self._client.get_model_repository_index(client_timeout=self._timeout).models
+        return [ModelState(m.name, m.version, m.state, m.reason) for m in models]
+
+    def load(self, model: str) -> None:
+        self._client.load_model(model, client_timeout=self._timeout)
+
+    def unload(self, model: str) -> None:
+        self._client.unload_model(model, client_timeout=self._timeout)
+
+    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
+        future: Future = Future()
+
+        def done(result: triton_grpc.InferResult | None, error: InferenceServerException | None) -> None:
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._client.async_infer(
+            model, _tensors(triton_grpc, inputs), done, parameters=dict(parameters) or None, client_timeout=timeout
+        )
+
+        def wait() -> dict[str, np.ndarray]:
+            # the deadline is gRPC's; the extra second only guards against a callback that never comes
+            result = future.result(timeout=timeout + 1)
+            return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+
+        return wait
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class HttpTransport:
+    """HTTP with binary tensors: one client per thread, since the library runs on gevent."""
+
+    def __init__(self, url: str, timeout: float, connections: int) -> None:
+        self.url = url
+        self._client = triton_http.InferenceServerClient(
+            url, concurrency=connections, connection_timeout=timeout, network_timeout=timeout
+        )
+
+    def live(self) -> bool:
+        return self._client.is_server_live()
+
+    def ready(self, model: str) -> bool:
+        return self._client.is_model_ready(model)
+
+    def config(self, model: str) -> pb.ModelConfig:
+        return json_format.ParseDict(self._client.get_model_config(model), pb.ModelConfig(), ignore_unknown_fields=True)
+
+    def index(self) -> list[ModelState]:
+        return [
+            ModelState(m["name"], m.get("version", ""), m.get("state", ""), m.get("reason", ""))
+            for m in self._client.get_model_repository_index()
+        ]
+
+    def load(self, model: str) -> None:
+        self._client.load_model(model)
+
+    def unload(self, model: str) -> None:
+        self._client.unload_model(model)
+
+    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
+        pending = self._client.async_infer(model, _tensors(triton_http, inputs), parameters=dict(parameters) or None)
+
+        def wait() -> dict[str, np.ndarray]:
+            result = pending.get_result(timeout=timeout)
+            return {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
+
+        return wait
+
+    def close(self) -> None:
+        self._client.close()
