@@ -156,8 +156,8 @@ class StoreView(Protocol):
     ) -> list[tuple[Document, float]]:
         """Approximate nearest neighbours, best first, with ArangoDB's score.
 
-        The score is the cosine similarity, the inner product (both: larger is nearer) or the squared L2 distance,
-        by the index's metric. ``accept`` filters inside the probed lists. Raises ArangoError 10 on a query of
+        The score is the cosine similarity, the inner product (both: larger is nearer) or the L2 distance, by the
+        index's metric. ``accept`` filters inside the probed lists. Raises ArangoError 10 on a query of
         another width and 1554 when the index is not trained.
         """
 
@@ -170,7 +170,7 @@ class StoreView(Protocol):
         keep_null: bool = True,
         merge_objects: bool = True,
     ) -> WriteResult:
-        """Store a new document. Raises ArangoError 1210 (key or unique value taken), 1221 (illegal key), 1233 (edge)."""
+        """Store a new document. Raises ArangoError 1210 (value taken), 1221 (illegal key), 1233 (edge)."""
 
     def update(
         self,

@@ -1,0 +1,156 @@
+"""Databases, collections and indexes as they are at one catalog version."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from aqlite.errors import ArangoError
+from aqlite.storage.api import CollectionInfo, CollectionKind, IndexInfo
+
+PRIMARY_INDEX = IndexInfo(id="0", name="primary", type="primary", fields=(("_key",),), unique=True)
+EDGE_INDEX = IndexInfo(id="1", name="edge", type="edge", fields=(("_from",), ("_to",)))
+ENTRY_INDEX_TYPES = ("persistent", "ttl")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One collection with everything the storage needs to read and write it.
+
+    ``written_name`` is the name inside stored ``_id`` values; it differs from ``name`` after a rename.
+    """
+
+    id: int
+    database: str
+    name: str
+    kind: CollectionKind
+    written_name: str
+    properties: dict[str, Any] = field(default_factory=dict)
+    indexes: tuple[IndexInfo, ...] = ()
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether documents carry ``_from`` and ``_to``."""
+        return self.kind == "edge"
+
+    @cached_property
+    def info(self) -> CollectionInfo:
+        """What the query engine sees."""
+        return CollectionInfo(self.name, str(self.id), self.kind, self.indexes)
+
+    @cached_property
+    def entry_indexes(self) -> tuple[IndexInfo, ...]:
+        """Indexes that keep sorted entries in a table of their own."""
+        return tuple(index for index in self.indexes if index.type in ENTRY_INDEX_TYPES)
+
+    @cached_property
+    def vector_indexes(self) -> tuple[IndexInfo, ...]:
+        """Indexes for nearest neighbours."""
+        return tuple(index for index in self.indexes if index.type == "vector")
+
+    @cached_property
+    def sql(self) -> CollectionSql:
+        """Statements on the collection's table."""
+        return CollectionSql(f"d_{self.id}", self.is_edge)
+
+
+class CollectionSql:
+    """SQL texts of one collection; made once, so that SQLite's statement cache finds them by identity."""
+
+    def __init__(self, table: str, edge: bool) -> None:
+        ends, marks, sets = (", source, target", ", ?, ?", ", source = ?, target = ?") if edge else ("", "", "")
+        self.create = [f"CREATE TABLE {table} (rid INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, rev INTEGER NOT NULL"]
+        if edge:
+            self.create[0] += ", source TEXT NOT NULL, target TEXT NOT NULL"
+        self.create[0] += ", body BLOB NOT NULL)"
+        if edge:
+            self.create.append(f"CREATE INDEX {table}_source ON {table} (source)")
+            self.create.append(f"CREATE INDEX {table}_target ON {table} (target)")
+        self.drop = f"DROP TABLE {table}"
+        self.clear = f"DELETE FROM {table}"
+        self.scan = f"SELECT rid, rev FROM {table} ORDER BY rid"
+        self.columns = f"SELECT rid, rev, key FROM {table} ORDER BY rid"
+        self.by_key = f"SELECT rid, rev FROM {table} WHERE key = ?"
+        self.body = f"SELECT body FROM {table} WHERE rid = ?"
+        self.bodies = f"SELECT rid, body FROM {table} WHERE rid IN (SELECT value FROM json_each(?))"
+        self.insert = f"INSERT INTO {table} (key, rev, body{ends}) VALUES (?, ?, ?{marks})"
+        self.update = f"UPDATE {table} SET rev = ?, body = ?{sets} WHERE rid = ?"
+        self.delete = f"DELETE FROM {table} WHERE rid = ?"
+        self.size = f"SELECT coalesce(sum(length(body)), 0) FROM {table}"
+        self.edges = {
+            "outbound": f"SELECT rid, rev FROM {table} WHERE source = ?1",
+            "inbound": f"SELECT rid, rev FROM {table} WHERE target = ?1",
+            "any": f"SELECT rid, rev FROM {table} WHERE source = ?1 "
+            f"UNION SELECT rid, rev FROM {table} WHERE target = ?1",
+        }
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All databases and collections at one catalog version."""
+
+    version: int
+    databases: dict[str, int]
+    collections: dict[str, dict[str, Collection]]
+
+    def collection(self, database: str, name: str) -> Collection:
+        """A collection by name or by its id as text. Raises ArangoError 1203."""
+        collections = self.collections[database]
+        found = collections.get(name)
+        if found is None and name.isdigit():
+            found = next((c for c in collections.values() if c.id == int(name)), None)
+        if found is None:
+            raise ArangoError(1203, f"collection or view not found: {name}")
+        return found
+
+    def require_database(self, name: str) -> None:
+        """Raises ArangoError 1228 when there is no such database."""
+        if name not in self.databases:
+            raise ArangoError(1228)
+
+
+def catalog_version(connection: sqlite3.Connection) -> int:
+    """The catalog's version in the connection's snapshot."""
+    return connection.execute("SELECT value FROM meta WHERE name = 'catalog'").fetchone()[0]
+
+
+def load_catalog(connection: sqlite3.Connection) -> Catalog:
+    """Read the whole catalog in the connection's snapshot."""
+    databases = {name: id_ for id_, name in connection.execute("SELECT id, name FROM databases")}
+    indexes: dict[int, list[IndexInfo]] = {}
+    for id_, collection, definition in connection.execute("SELECT id, collection, definition FROM indexes ORDER BY id"):
+        indexes.setdefault(collection, []).append(index_from_json(str(id_), definition))
+    collections: dict[str, dict[str, Collection]] = {name: {} for name in databases}
+    rows = connection.execute("SELECT id, database, name, kind, written_name, properties FROM collections ORDER BY id")
+    for id_, database, name, kind, written_name, properties in rows:
+        fixed = (PRIMARY_INDEX, EDGE_INDEX) if kind == "edge" else (PRIMARY_INDEX,)
+        collections[database][name] = Collection(
+            id_, database, name, kind, written_name, orjson.loads(properties), (*fixed, *indexes.get(id_, ()))
+        )
+    return Catalog(catalog_version(connection), databases, collections)
+
+
+def index_to_json(index: IndexInfo) -> str:
+    """Stored text of an index definition."""
+    return orjson.dumps(
+        {
+            "name": index.name,
+            "type": index.type,
+            "fields": index.fields,
+            "unique": index.unique,
+            "sparse": index.sparse,
+            "params": index.params,
+            "options": index.options,
+        }
+    ).decode()
+
+
+def index_from_json(id_: str, text: str) -> IndexInfo:
+    """Read back ``index_to_json``."""
+    stored = orjson.loads(text)
+    stored["fields"] = tuple(tuple(path) for path in stored["fields"])
+    return IndexInfo(id=id_, **stored)

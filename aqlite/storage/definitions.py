@@ -1,0 +1,195 @@
+"""Changes of the catalog: databases, collections and indexes come and go inside a writing transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from aqlite.errors import ArangoError
+from aqlite.storage import vectors
+from aqlite.storage.api import CollectionKind, IndexInfo
+from aqlite.storage.catalog import ENTRY_INDEX_TYPES, Collection, index_to_json, load_catalog
+from aqlite.storage.documents import COLLECTION_NAME, DATABASE_NAME
+from aqlite.storage.entries import table_name
+from aqlite.storage.view import WriteView
+
+SYSTEM_DATABASE = "_system"
+SYSTEM_COLLECTIONS = ("_analyzers", "_aqlfunctions", "_graphs", "_jobs", "_queues")
+
+
+def create_database(view: WriteView, name: str) -> None:
+    """Create a database with its system collections. Raises ArangoError 1229, 1207."""
+    if name != SYSTEM_DATABASE and not DATABASE_NAME.match(name):
+        raise ArangoError(1229)
+    if name in view.catalog.databases:
+        raise ArangoError(1207, "duplicate name: database already exists")
+    view.connection.execute("INSERT INTO databases VALUES (?, ?)", (view.store.next_tick(), name))
+    for collection in SYSTEM_COLLECTIONS:
+        _add_collection(view, name, collection, "document", {"isSystem": True})
+    _refresh(view)
+
+
+def drop_database(view: WriteView, name: str) -> None:
+    """Drop a database with everything in it. Raises ArangoError 1228, and 11 for the system database."""
+    if name == SYSTEM_DATABASE:
+        raise ArangoError(11)
+    view.catalog.require_database(name)
+    for collection in view.catalog.collections[name].values():
+        _remove_collection(view, collection)
+    view.connection.execute("DELETE FROM databases WHERE name = ?", (name,))
+    _refresh(view)
+
+
+def create_collection(view: WriteView, name: str, kind: CollectionKind, properties: dict[str, Any]) -> Collection:
+    """Create a collection. Raises ArangoError 1208 (name), 1207 (exists)."""
+    check_collection_name(name, system=bool(properties.get("isSystem")))
+    if view.has_collection(name):
+        raise ArangoError(1207, f"duplicate name: {name}")
+    _add_collection(view, view.database, name, kind, properties)
+    _refresh(view)
+    return view.find(name)
+
+
+def check_collection_name(name: Any, *, system: bool) -> None:
+    """Raises ArangoError 1208 unless the name is legal; a leading underscore is for system collections."""
+    if type(name) is not str or not COLLECTION_NAME.match(name) or name.startswith("_") != system:
+        raise ArangoError(1208)
+
+
+def drop_collection(view: WriteView, name: str) -> Collection:
+    """Drop a collection with its documents and indexes. Raises ArangoError 1203."""
+    collection = view.find(name)
+    _remove_collection(view, collection)
+    _refresh(view)
+    return collection
+
+
+def rename_collection(view: WriteView, name: str, new_name: Any) -> Collection:
+    """Rename a collection. Raises ArangoError 1203, 1207, 1208."""
+    collection = view.find(name)
+    check_collection_name(new_name, system=collection.name.startswith("_"))
+    if view.has_collection(new_name):
+        raise ArangoError(1207, f"duplicate name: {new_name}")
+    view.connection.execute("UPDATE collections SET name = ? WHERE id = ?", (new_name, collection.id))
+    _refresh(view)
+    view.renamed = True
+    return view.find(new_name)
+
+
+def change_properties(view: WriteView, name: str, changes: dict[str, Any]) -> Collection:
+    """Set properties of a collection. Raises ArangoError 1203."""
+    collection = view.find(name)
+    text = orjson.dumps({**collection.properties, **changes}).decode()
+    view.connection.execute("UPDATE collections SET properties = ? WHERE id = ?", (text, collection.id))
+    _refresh(view)
+    return view.find(collection.name)
+
+
+def create_index(view: WriteView, name: str, wanted: IndexInfo) -> tuple[IndexInfo, bool]:
+    """Create an index over the documents there are; ``(index, False)`` when an equal one exists.
+
+    Raises:
+        ArangoError: 1203; 1207 when another index has the name; 1210 when it is unique and the documents are not.
+    """
+    collection = view.find(name)
+    for index in collection.indexes:
+        if _same_definition(index, wanted):
+            return index, False
+        if wanted.name and index.name == wanted.name:
+            raise ArangoError(1207, f"duplicate value for `{wanted.name}` in index name")
+    number = view.store.next_tick()
+    index = IndexInfo(**{**wanted.__dict__, "id": str(number), "name": wanted.name or f"idx_{number}"})
+    view.connection.execute("INSERT INTO indexes VALUES (?, ?, ?, NULL)", (number, collection.id, index_to_json(index)))
+    if index.type in ENTRY_INDEX_TYPES:
+        view.connection.execute(
+            f"CREATE TABLE {table_name(index)} (k BLOB, rid INTEGER, PRIMARY KEY (k, rid)) WITHOUT ROWID"
+        )
+        view.write_index_entries(collection, index)
+    if index.type == "vector":
+        for document in view.scan(collection.name):
+            vectors.check_vector(index, document)
+        train_vector_index(view, collection, index)
+    _refresh(view)
+    return index, True
+
+
+def train_vector_index(view: WriteView, collection: Collection, index: IndexInfo) -> None:
+    """Train a vector index when there are enough vectors; until then it stays unusable."""
+    column = view.store.vectors.column(view, collection, index.fields[0], index.params["dimension"])
+    trained = vectors.train(index, column)
+    if trained is not None:
+        view.connection.execute("UPDATE indexes SET trained = ? WHERE id = ?", (trained, int(index.id)))
+
+
+def train_waiting_indexes(view: WriteView) -> None:
+    """Train the vector indexes that were waiting for the documents this transaction added."""
+    for collection in view.collections():
+        if view.documents_added.get(collection.id, 0) > 0:
+            for index in collection.vector_indexes:
+                if view.trained_index(index) is None and view.count(collection.name) >= index.params["nLists"]:
+                    train_vector_index(view, collection, index)
+
+
+def drop_index(view: WriteView, name: str, index_id: str) -> IndexInfo:
+    """Drop an index by its id or name. Raises ArangoError 1203, 1212, and 11 for primary and edge indexes."""
+    collection = view.find(name)
+    index = find_index(collection, index_id)
+    if index.type in ("primary", "edge"):
+        raise ArangoError(11)
+    _remove_index(view, index)
+    _refresh(view)
+    return index
+
+
+def find_index(collection: Collection, index_id: str) -> IndexInfo:
+    """An index of the collection by id or name. Raises ArangoError 1212."""
+    for index in collection.indexes:
+        if index_id in (index.id, index.name):
+            return index
+    raise ArangoError(1212)
+
+
+def _same_definition(left: IndexInfo, right: IndexInfo) -> bool:
+    return (left.type, left.fields, left.unique, left.sparse, left.params) == (
+        right.type,
+        right.fields,
+        right.unique,
+        right.sparse,
+        right.params,
+    )
+
+
+def _add_collection(
+    view: WriteView, database: str, name: str, kind: CollectionKind, properties: dict[str, Any]
+) -> None:
+    number = view.store.next_tick()
+    text = orjson.dumps(properties).decode()
+    view.connection.execute(
+        "INSERT INTO collections VALUES (?, ?, ?, ?, ?, ?)", (number, database, name, kind, name, text)
+    )
+    view.connection.execute("INSERT INTO statistics VALUES (?, 0, 0, 0)", (number,))
+    for statement in Collection(number, database, name, kind, name).sql.create:
+        view.connection.execute(statement)
+
+
+def _remove_collection(view: WriteView, collection: Collection) -> None:
+    for index in collection.indexes:
+        _remove_index(view, index)
+    view.connection.execute(collection.sql.drop)
+    view.connection.execute("DELETE FROM collections WHERE id = ?", (collection.id,))
+    view.connection.execute("DELETE FROM statistics WHERE collection = ?", (collection.id,))
+    view.connection.execute("DELETE FROM meta WHERE name = ?", (f"autoincrement_{collection.id}",))
+    view.documents_added.pop(collection.id, None)
+    view.revisions.pop(collection.id, None)
+
+
+def _remove_index(view: WriteView, index: IndexInfo) -> None:
+    if index.type in ENTRY_INDEX_TYPES:
+        view.connection.execute(f"DROP TABLE {table_name(index)}")
+    view.connection.execute("DELETE FROM indexes WHERE id = ?", (int(index.id),))
+
+
+def _refresh(view: WriteView) -> None:
+    view.connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'catalog'")
+    view.catalog = load_catalog(view.connection)

@@ -1,0 +1,96 @@
+"""Rules of documents: keys, handles, system attributes, merging."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from aqlite.errors import ArangoError
+from aqlite.storage.api import Document
+
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}\Z")
+COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,255}\Z")
+DATABASE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_\-]{0,63}\Z")
+_SYSTEM = frozenset(("_key", "_id", "_rev", "_from", "_to"))
+
+
+def check_key(key: Any) -> str:
+    """The key itself. Raises ArangoError 1221 unless it is a legal ``_key``."""
+    if type(key) is not str or not KEY_PATTERN.match(key):
+        raise ArangoError(1221)
+    return key
+
+
+def split_handle(handle: Any) -> tuple[str, str]:
+    """Collection and key of a handle ``collection/key``. Raises ArangoError 1205."""
+    if type(handle) is str:
+        name, slash, key = handle.partition("/")
+        if slash and COLLECTION_NAME.match(name) and KEY_PATTERN.match(key):
+            return name, key
+    raise ArangoError(1205)
+
+
+def check_vertex(handle: Any) -> str:
+    """The handle itself. Raises ArangoError 1233 unless it can be an edge's ``_from`` or ``_to``."""
+    try:
+        split_handle(handle)
+    except ArangoError:
+        raise ArangoError(1233) from None
+    return handle
+
+
+def require_object(document: Any) -> Document:
+    """The document itself. Raises ArangoError 1227 unless it is an object."""
+    if type(document) is not dict:
+        raise ArangoError(1227)
+    return document
+
+
+def assemble(collection: str, key: str, rev: str, attributes: Document, *, edge: bool) -> Document:
+    """Document as it is stored: system attributes first. Raises ArangoError 1233 for an edge without its ends."""
+    document: Document = {"_key": key, "_id": f"{collection}/{key}", "_rev": rev}
+    if edge:
+        document["_from"] = check_vertex(attributes.get("_from"))
+        document["_to"] = check_vertex(attributes.get("_to"))
+        hidden = _SYSTEM
+    else:
+        hidden = _SYSTEM_OF_VERTICES
+    for name, value in attributes.items():
+        if name not in hidden:
+            document[name] = value
+    return document
+
+
+_SYSTEM_OF_VERTICES = frozenset(("_key", "_id", "_rev"))
+
+
+def merge_patch(old: Document, patch: Document, *, keep_null: bool, merge_objects: bool) -> Document:
+    """``old`` with the attributes of ``patch``; objects merge deeply, null removes unless ``keep_null``."""
+    merged = dict(old)
+    for name, value in patch.items():
+        if value is None and not keep_null:
+            merged.pop(name, None)
+        elif merge_objects and type(value) is dict and type(merged.get(name)) is dict:
+            merged[name] = merge_patch(merged[name], value, keep_null=keep_null, merge_objects=True)
+        elif type(value) is dict and not keep_null:
+            merged[name] = without_nulls(value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def without_nulls(value: Document) -> Document:
+    """The object without its null attributes, nested objects too."""
+    return {
+        name: without_nulls(item) if type(item) is dict else item for name, item in value.items() if item is not None
+    }
+
+
+def to_json(document: Document) -> bytes:
+    """JSON text of a document. Raises ArangoError 600 when it is nested too deep or holds what JSON cannot."""
+    try:
+        return orjson.dumps(document)
+    except TypeError as error:
+        raise ArangoError(600, f"invalid JSON object: {error}") from error

@@ -1,0 +1,33 @@
+"""Revisions: a clock that never repeats a value, and ArangoDB's text form of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+_ALPHABET = "-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_LOGICAL_BITS = 20
+
+
+class RevisionClock:
+    """Hybrid logical clock: milliseconds in the upper bits, a counter in the lower 20; strictly increasing."""
+
+    def __init__(self, last: int = 0) -> None:
+        self._last = last
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """A value larger than every value before."""
+        with self._lock:
+            now = time.time_ns() // 1_000_000 << _LOGICAL_BITS
+            self._last = now if now > self._last else self._last + 1
+            return self._last
+
+
+def revision_text(revision: int) -> str:
+    """``_rev`` of a revision: 12 characters of ArangoDB's alphabet without leading ``-``, most significant first."""
+    parts = []
+    for shift in (60, 48, 36, 24, 12, 0):
+        parts.append(_PAIRS[(revision >> shift) & 0xFFF])
+    return "".join(parts).lstrip("-") or "-"

@@ -1,0 +1,194 @@
+"""The store: one SQLite file, many readers on snapshots, one writer at a time."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aqlite.errors import ArangoError
+from aqlite.storage import definitions
+from aqlite.storage.cache import DocumentCache
+from aqlite.storage.catalog import Catalog, catalog_version, load_catalog
+from aqlite.storage.files import DataFolder, storage_error
+from aqlite.storage.revisions import RevisionClock
+from aqlite.storage.vectors import VectorCache
+from aqlite.storage.view import View, WriteView
+
+_IDLE_CONNECTIONS = 8
+_WRITER_CACHE_KIB = 16 * 1024
+LOCK_TIMEOUT = 30.0
+
+
+class Store:
+    """All databases of one data folder.
+
+    Args:
+        folder: the data folder; made when missing.
+        cache_bytes: bound of the decoded-document cache.
+        max_pages: bound of the file's size in SQLite pages, ``None`` for none.
+
+    Raises:
+        DataFolderError: the folder is in use, of another format, or damaged.
+    """
+
+    def __init__(self, folder: Path, *, cache_bytes: int = 192 * 2**20, max_pages: int | None = None) -> None:
+        self._folder = DataFolder(folder, max_pages=max_pages)
+        self._writer = self._folder.connect(cache_kib=_WRITER_CACHE_KIB)
+        self._write_lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        self.cache = DocumentCache(cache_bytes)
+        self.vectors = VectorCache()
+        self._catalog = load_catalog(self._writer)
+        meta = dict(self._writer.execute("SELECT name, value FROM meta WHERE name IN ('tick', 'revision')"))
+        self.clock = RevisionClock(meta["revision"])
+        self._ticks = itertools.count(meta["tick"] + 1)
+        self._last_tick = meta["tick"]
+        if not self._catalog.databases:
+            self._create_system_database()
+
+    def _create_system_database(self) -> None:
+        self._catalog = Catalog(0, {definitions.SYSTEM_DATABASE: 0}, {definitions.SYSTEM_DATABASE: {}})
+        with self._writing(definitions.SYSTEM_DATABASE, self._catalog) as view:
+            view.catalog = Catalog(0, {}, {})
+            definitions.create_database(view, definitions.SYSTEM_DATABASE)
+
+    def close(self) -> None:
+        """Wait for the writer, close all files and release the folder."""
+        with self._write_lock:
+            self._closed = True
+            while self._idle:
+                self._idle.pop().close()
+            self._writer.close()
+            self._folder.close()
+
+    def next_tick(self) -> int:
+        """A number never used before in this folder: ids of databases, collections and indexes, generated keys."""
+        self._last_tick = next(self._ticks)
+        return self._last_tick
+
+    # --- reading ----------------------------------------------------------------------------------------------
+    @contextmanager
+    def read(self, database: str) -> Iterator[View]:
+        """A snapshot of a database for the length of the block. Raises ArangoError 1228."""
+        connection = self.take_connection()
+        try:
+            with reported():
+                view = self.open_view(connection, database)
+                try:
+                    yield view
+                finally:
+                    view.close()
+        finally:
+            self.give_connection(connection)
+
+    def open_view(self, connection: sqlite3.Connection, database: str) -> View:
+        """Start a snapshot on a connection."""
+        connection.execute("BEGIN")
+        return View(self, connection, self._catalog_of(connection), database)
+
+    def take_connection(self) -> sqlite3.Connection:
+        """A connection for reading; give it back."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            if self._closed:
+                raise ArangoError(30) from None
+            return self._folder.connect()
+
+    def give_connection(self, connection: sqlite3.Connection) -> None:
+        """End the connection's snapshot and keep it for the next reader."""
+        if connection.in_transaction:
+            connection.rollback()
+        if len(self._idle) < _IDLE_CONNECTIONS and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _catalog_of(self, connection: sqlite3.Connection) -> Catalog:
+        known = self._catalog
+        if catalog_version(connection) == known.version:
+            return known
+        loaded = load_catalog(connection)
+        if loaded.version > known.version:
+            self._catalog = loaded
+        return loaded
+
+    # --- writing ----------------------------------------------------------------------------------------------
+    @contextmanager
+    def write(self, database: str, *, lock_timeout: float = LOCK_TIMEOUT) -> Iterator[WriteView]:
+        """A writing transaction for the length of the block: committed at its end, rolled back when it raises.
+
+        Raises:
+            ArangoError: 1228; 1200 when another transaction held the write lock for ``lock_timeout`` seconds;
+                1104 when the disk is full.
+        """
+        self.lock_writer(lock_timeout)
+        try:
+            with self._writing(database, None) as view:
+                yield view
+        finally:
+            self.unlock_writer()
+
+    @contextmanager
+    def _writing(self, database: str, catalog: Catalog | None) -> Iterator[WriteView]:
+        with reported():
+            view = self.open_write_view(database, catalog)
+            try:
+                yield view
+                self.commit(view)
+            finally:
+                self.rollback()
+
+    def lock_writer(self, timeout: float) -> None:
+        """Wait for the write lock. Raises ArangoError 1200 after ``timeout`` seconds, 30 when the store is closed."""
+        if not self._write_lock.acquire(timeout=timeout):
+            raise ArangoError(1200, "conflict: timeout waiting for the write lock")
+        if self._closed:
+            self._write_lock.release()
+            raise ArangoError(30)
+
+    def unlock_writer(self) -> None:
+        """Let the next writer in."""
+        self._write_lock.release()
+
+    def open_write_view(self, database: str, catalog: Catalog | None = None) -> WriteView:
+        """Start a writing transaction; the caller holds the write lock."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        return WriteView(self, self._writer, catalog or self._catalog_of(self._writer), database)
+
+    def commit(self, view: WriteView) -> None:
+        """Make the view's changes durable."""
+        definitions.train_waiting_indexes(view)
+        for collection, revision in view.revisions.items():
+            self._writer.execute(
+                "UPDATE statistics SET documents = documents + ?, version = version + 1, revision = ? "
+                "WHERE collection = ?",
+                (view.documents_added.get(collection, 0), revision, collection),
+            )
+        self._writer.execute("UPDATE meta SET value = ? WHERE name = 'tick' AND value < ?", (self._last_tick,) * 2)
+        if view.revisions:
+            self._writer.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (max(view.revisions.values()),))
+        self._writer.execute("COMMIT")
+        if view.catalog.version > self._catalog.version:
+            self._catalog = view.catalog
+        if view.renamed:
+            self.cache.clear()
+
+    def rollback(self) -> None:
+        """Drop what the writer did not commit; nothing to do after a commit."""
+        if self._writer.in_transaction:
+            self._writer.rollback()
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn SQLite's errors into ArangoDB's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise storage_error(error) from error

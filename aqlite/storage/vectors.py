@@ -1,0 +1,253 @@
+"""Columnar copies of vector attributes, and nearest-neighbour search over them with Faiss.
+
+A vector index keeps only its trained quantiser on disk (the centroids); the inverted lists are filled from the
+documents on first use after a change, because that takes milliseconds at the sizes aqlite is for.
+Source of the parameters: https://docs.arango.ai/arangodb/stable/indexes-and-search/indexing/working-with-indexes/vector-indexes/
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aqlite.errors import ArangoError
+from aqlite.storage.api import Document, IndexInfo
+from aqlite.storage.entries import attribute, field_text
+
+if TYPE_CHECKING:
+    import faiss
+
+    from aqlite.storage.catalog import Collection
+    from aqlite.storage.view import View
+
+METRICS = ("cosine", "l2", "innerProduct")
+_NUMBERS = {int, float}
+_MAX_COLUMN_BYTES = 256 * 2**20
+_MAX_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class VectorColumn:
+    """All vectors of one attribute at one state of a collection.
+
+    Attributes:
+        rids: int64 [n], row ids in scan order.  revs: int64 [n], their revisions.  keys: their ``_key``.
+        matrix: float32 [n, d].  norms: float32 [n], Euclidean.
+        complete: every document of the collection has a vector of width d.
+    """
+
+    rids: np.ndarray
+    revs: np.ndarray
+    keys: list[str]
+    matrix: np.ndarray
+    norms: np.ndarray
+    complete: bool
+
+
+def is_vector(value: Any) -> bool:
+    """Whether the value is a non-empty list of numbers."""
+    return type(value) is list and len(value) > 0 and set(map(type, value)) <= _NUMBERS
+
+
+def check_vector(index: IndexInfo, document: Document) -> None:
+    """Raises ArangoError 10 when the document cannot be in the vector index."""
+    path, dimension = index.fields[0], index.params["dimension"]
+    value = attribute(document, path)
+    if value is None and index.sparse:
+        return
+    if not is_vector(value):
+        raise ArangoError(
+            10, f"vector index '{index.name}': attribute '{field_text(path)}' must be an array of {dimension} numbers"
+        )
+    if len(value) != dimension:
+        raise ArangoError(
+            10,
+            f"vector index '{index.name}': attribute '{field_text(path)}' has {len(value)} numbers, "
+            f"the index has dimension {dimension}",
+        )
+
+
+def read_column(
+    view: View, collection: Collection, path: tuple[str, ...], dimension: int | None, previous: VectorColumn | None
+) -> VectorColumn | None:
+    """Build the column, taking the rows that did not change from ``previous``; ``None`` when there is no vector."""
+    rows = view.column_rows(collection)
+    kept: dict[int, int] = {}
+    if previous is not None:
+        kept = {rev: position for position, rev in enumerate(previous.revs.tolist())}
+    changed = [(rid, rev) for rid, rev, _ in rows if rev not in kept]
+    fresh: dict[int, list[float]] = {}
+    for (_, rev), document in zip(changed, view.hydrate(collection, changed), strict=True):
+        value = attribute(document, path)
+        if is_vector(value):
+            fresh[rev] = value
+    if dimension is None:
+        dimension = previous.matrix.shape[1] if kept and previous else len(next(iter(fresh.values()), ()))
+    if dimension == 0 or len(rows) * dimension * 4 > _MAX_COLUMN_BYTES:
+        return None
+    used = [row for row in rows if row[1] in kept or len(fresh.get(row[1], ())) == dimension]
+    matrix = np.empty((len(used), dimension), dtype=np.float32)
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which makes the column incomplete
+        for position, (_, rev, _) in enumerate(used):
+            vector = fresh.get(rev)
+            matrix[position] = previous.matrix[kept[rev]] if vector is None and previous else vector
+    finite = bool(np.isfinite(matrix).all())
+    return VectorColumn(
+        rids=np.array([row[0] for row in used], dtype=np.int64),
+        revs=np.array([row[1] for row in used], dtype=np.int64),
+        keys=[row[2] for row in used],
+        matrix=matrix,
+        norms=np.linalg.norm(matrix, axis=1),
+        complete=finite and len(used) == len(rows) > 0,
+    )
+
+
+class VectorCache:
+    """Columns and filled Faiss indexes of recent collection states, a bounded number of each."""
+
+    def __init__(self) -> None:
+        self._columns: OrderedDict[tuple, tuple[int, VectorColumn | None]] = OrderedDict()
+        self._filled: OrderedDict[str, tuple[int, faiss.Index]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def column(
+        self, view: View, collection: Collection, path: tuple[str, ...], dimension: int | None
+    ) -> VectorColumn | None:
+        """The column as the view sees it."""
+        version = view.data_version(collection)
+        slot = (collection.id, path, dimension)
+        with self._lock:
+            held = self._columns.get(slot)
+            if held is not None and held[0] == version:
+                self._columns.move_to_end(slot)
+                return held[1]
+        column = read_column(view, collection, path, dimension, held[1] if held else None)
+        if version is not None:
+            with self._lock:
+                self._columns[slot] = (version, column)
+                self._columns.move_to_end(slot)
+                while len(self._columns) > _MAX_COLUMNS:
+                    self._columns.popitem(last=False)
+        return column
+
+    def search(
+        self,
+        view: View,
+        collection: Collection,
+        index: IndexInfo,
+        query: Sequence[float],
+        k: int,
+        n_probe: int | None,
+        accept: Callable[[Document], bool] | None,
+    ) -> list[tuple[Document, float]]:
+        """See ``StoreView.vector_search``."""
+        dimension = index.params["dimension"]
+        if not is_vector(query) or len(query) != dimension:
+            raise ArangoError(10, f"a query vector of {dimension} numbers is expected by vector index '{index.name}'")
+        column = self.column(view, collection, index.fields[0], dimension)
+        filled = self._filled_index(view, collection, index, column)
+        if column is None or not len(column.rids) or k <= 0:
+            return []
+        point = _prepared(np.array([query], dtype=np.float32), index.params["metric"])
+        probes = n_probe if n_probe is not None else index.params.get("defaultNProbe", 1)
+        found: list[tuple[Document, float]] = []
+        wanted, done = min(k, len(column.rids)), 0
+        # A filter is applied to the probed lists' vectors, nearest first; ask for more until enough pass.
+        while True:
+            scores, positions = _nearest(filled, point, wanted, probes)
+            chosen = positions[done:].tolist()
+            rows = [(int(column.rids[p]), int(column.revs[p])) for p in chosen]
+            for document, score in zip(view.hydrate(collection, rows), scores[done:].tolist(), strict=True):
+                if accept is None or accept(document):
+                    found.append((document, _score(score, index.params["metric"])))
+                    if len(found) == k:
+                        return found
+            if len(positions) < wanted or wanted == len(column.rids):
+                return found
+            done, wanted = len(positions), min(4 * wanted, len(column.rids))
+
+    def _filled_index(
+        self, view: View, collection: Collection, index: IndexInfo, column: VectorColumn | None
+    ) -> faiss.Index:
+        version = view.data_version(collection)
+        with self._lock:
+            held = self._filled.get(index.id)
+            if held is not None and held[0] == version:
+                self._filled.move_to_end(index.id)
+                return held[1]
+        trained = view.trained_index(index)
+        if trained is None:
+            raise ArangoError(
+                1554,
+                f"AQL: failed vector search: vector index '{index.name}' is not trained, "
+                f"it needs at least {index.params['nLists']} documents with a vector",
+            )
+        filled = _deserialise(trained)
+        if column is not None and len(column.rids):
+            filled.add(_prepared(column.matrix, index.params["metric"]))
+        if version is not None:
+            with self._lock:
+                self._filled[index.id] = (version, filled)
+                while len(self._filled) > _MAX_COLUMNS:
+                    self._filled.popitem(last=False)
+        return filled
+
+    def forget(self) -> None:
+        """Drop everything held."""
+        with self._lock:
+            self._columns.clear()
+            self._filled.clear()
+
+
+def train(index: IndexInfo, column: VectorColumn | None) -> bytes | None:
+    """Trained, empty Faiss index as bytes; ``None`` when there are fewer vectors than lists."""
+    import faiss
+
+    lists, dimension, metric = index.params["nLists"], index.params["dimension"], index.params["metric"]
+    if column is None or len(column.rids) < lists:
+        return None
+    measure = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
+    try:
+        untrained = faiss.index_factory(dimension, index.params.get("factory") or f"IVF{lists},Flat", measure)
+        inverted = faiss.extract_index_ivf(untrained)
+        inverted.cp.niter = index.params["trainingIterations"]
+        inverted.cp.min_points_per_centroid = 1
+        untrained.train(_prepared(column.matrix, metric))
+    except RuntimeError as error:
+        raise ArangoError(1235, f"vector index creation failed: {error}") from error
+    return faiss.serialize_index(untrained).tobytes()
+
+
+def _deserialise(trained: bytes) -> faiss.Index:
+    import faiss
+
+    return faiss.deserialize_index(np.frombuffer(trained, dtype=np.uint8))
+
+
+def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
+    """Vectors as the index holds them: of length 1 for the cosine metric."""
+    if metric != "cosine":
+        return vectors
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(norms == 0, 1, norms)
+
+
+def _nearest(filled: faiss.Index, point: np.ndarray, k: int, probes: int) -> tuple[np.ndarray, np.ndarray]:
+    import faiss
+
+    lists = faiss.extract_index_ivf(filled).nlist
+    parameters = faiss.SearchParametersIVF(nprobe=max(1, min(probes, lists)))
+    scores, positions = filled.search(point, k, params=parameters)
+    found = positions[0] >= 0
+    return scores[0][found], positions[0][found]
+
+
+def _score(score: float, metric: str) -> float:
+    """Faiss returns the squared distance for L2; AQL shows the distance."""
+    return math.sqrt(max(score, 0.0)) if metric == "l2" else score
