@@ -25,9 +25,10 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
-from workshop.data.fetch import sha256_of
 from workshop.data.products_mini import SIZES, MiniProducts, Recipe, TextFeatures, generate
 from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
+from workshop.files import sha256_of
+from workshop.models.sampling import check_edge_index
 from workshop.settings import DataSize, Settings
 
 os.environ.setdefault("OUTDATED_IGNORE", "1")  # OGB otherwise looks for a newer release of itself on the network
@@ -328,17 +329,7 @@ def checked_edges(edge_index: torch.Tensor, num_nodes: int) -> torch.Tensor:
     Raises:
         DataInvalidError: wrong shape or dtype, or an edge names a node that does not exist.
     """
-    if edge_index.ndim != 2 or edge_index.shape[0] != 2 or edge_index.dtype != torch.int64:
-        raise DataInvalidError(
-            f"edge_index: expected int64 [2, edges], received {edge_index.dtype} {list(edge_index.shape)}"
-        )
-    outside = (edge_index < 0) | (edge_index >= num_nodes)
-    if outside.any():
-        first = edge_index[:, outside.any(dim=0)][:, 0].tolist()
-        raise DataInvalidError(
-            f"{int(outside.any(dim=0).sum())} edges name products outside 0..{num_nodes - 1}, the first is {first}",
-            hint="add the products first, or drop these edges",
-        )
+    check_edge_index(edge_index, num_nodes)
     no_loops = edge_index[:, edge_index[0] != edge_index[1]]
     unique = torch.unique(no_loops[0] * num_nodes + no_loops[1])
     kept = torch.stack([unique // num_nodes, unique % num_nodes]) if num_nodes else no_loops
