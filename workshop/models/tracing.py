@@ -81,7 +81,8 @@ def load_traced(path: Path, device: str = "cpu") -> torch.jit.ScriptModule:
 
 def graph_nodes(traced: torch.jit.ScriptModule) -> Iterator[torch._C.Node]:
     """Every node of the inlined graph, those inside loops and branches included."""
-    blocks = [traced.inlined_graph]
+    graph = traced.inlined_graph  # owns its nodes, which become invalid once nothing refers to it
+    blocks = [graph]
     while blocks:
         for node in blocks.pop().nodes():
             yield node
