@@ -30,7 +30,8 @@ class TrainingConfig:
 
     Attributes:
         task: ``categories`` learns from ``y``, ``links`` from ``edge_index`` alone.
-        num_classes: width of the logits; ``None`` takes the largest category of ``y`` plus one.
+        num_classes: width of the logits; ``None`` takes the largest category of ``y`` plus one. A ``links`` training
+            makes none: its last layer has width 1 and stays as it began.
         hidden_channels: width of the embedding.
         fan_out: neighbours a node for hop 1, 2, ...; its length is the number of layers.
         dropout: share of hidden values zeroed while training.
@@ -179,9 +180,7 @@ def check_data(data: Data, config: TrainingConfig) -> Architecture:
             hint="x = torch.nan_to_num(x), if zero is a fair value for your features",
         )
     check_edge_index(_require(data, "edge_index"), len(x))
-    num_classes = config.num_classes or 1
-    if config.task == "categories":
-        num_classes = _check_labels(data, config.num_classes)
+    num_classes = _check_labels(data, config.num_classes) if config.task == "categories" else 1
     return Architecture(x.shape[1], config.hidden_channels, num_classes, len(config.fan_out))
 
 
