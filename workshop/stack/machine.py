@@ -71,8 +71,8 @@ def _check_machine() -> None:
     name, version = platform.libc_ver()
     if name != "glibc" or tuple(map(int, version.split(".")[:2])) < MINIMUM_GLIBC:
         raise UnsupportedPlatformError(
-            f"the local tritonserver needs glibc {'.'.join(map(str, MINIMUM_GLIBC))} or later (Ubuntu 22.04, Debian 12), "
-            f"this is {name or 'another C library'} {version}".rstrip(),
+            f"the local tritonserver needs glibc {'.'.join(map(str, MINIMUM_GLIBC))} or later "
+            f"(Ubuntu 22.04, Debian 12), this is {name or 'another C library'} {version}".rstrip(),
             hint=_CONTAINER_HINT,
         )
     lowest, highest = PYTHON_VERSIONS

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -173,6 +174,24 @@ def check_ports(service: Service) -> None:
                 ) from error
 
 
+def check_listeners(service: Service) -> None:
+    """Check that every socket the server listens on belongs to this machine alone.
+
+    Raises:
+        StackError: one can be reached from other machines.
+    """
+    for member in members(service.directory, service.name):
+        with suppress(psutil.Error):
+            for connection in member.net_connections("tcp"):
+                address = ip_address(connection.laddr.ip if connection.laddr else "127.0.0.1")
+                address = getattr(address, "ipv4_mapped", None) or address
+                if connection.status == psutil.CONN_LISTEN and not address.is_loopback:
+                    raise StackError(
+                        f"{service.name} listens on {address}:{connection.laddr.port}, open to other machines: stopped",
+                        hint="report this with the log file: the stack must listen on 127.0.0.1 only",
+                    )
+
+
 def setting_of(service: str, purpose: str) -> str:
     """The settings field, upper case, that holds the port."""
     field_name = {"aqlite": "arango_port"}.get(service) or {"sagemaker": "sagemaker_port"}.get(
@@ -196,6 +215,7 @@ def start(service: Service) -> Identity:
 
     Raises:
         PortInUseError, ServerDiedError, StartTimeoutError: as their names say; the last two carry the last log lines.
+        StackError: the server can be reached from other machines.
     """
     stop(service)
     check_ports(service)
@@ -203,6 +223,7 @@ def start(service: Service) -> Identity:
     identity = _spawn(service)
     try:
         wait_ready(service, identity)
+        check_listeners(service)
     except BaseException:  # an interrupt too must not leave half a server behind
         stop(service)
         raise

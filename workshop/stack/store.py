@@ -21,7 +21,7 @@ def store_service(settings: Settings, *, start_timeout: float = START_TIMEOUT) -
     """Describe aqlite: data below the stack's directory, the root password of the settings or of the stack."""
     directory = settings.stack_dir.resolve()
     data, port = directory / "aqlite", settings.arango_port
-    password = settings.arango_password or stack_password(directory)
+    password = settings.arango_password or stack_password(settings.stack_password_file)
     options = ("-m", "aqlite", "--data", str(data), "--port", str(port))
     digest = hashlib.sha256("\0".join([*options, password]).encode()).hexdigest()[:16]
     return Service(
@@ -36,15 +36,9 @@ def store_service(settings: Settings, *, start_timeout: float = START_TIMEOUT) -
     )
 
 
-def password_file(directory: Path) -> Path:
-    """Where the stack keeps the root password it made, readable by its owner only."""
-    return directory / "arango_password"
-
-
-def stack_password(directory: Path) -> str:
-    """The stack's root password; made and written at the first call."""
-    path = password_file(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+def stack_password(path: Path) -> str:
+    """The root password the stack keeps in a file that only its owner may read; made at the first call."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

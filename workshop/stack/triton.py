@@ -19,6 +19,7 @@ from workshop.errors import RepositoryError, SettingsError
 from workshop.settings import Settings
 from workshop.stack.machine import TritonWheel, find_triton
 from workshop.stack.process import Service
+from workshop.stack.sagemaker import write_loopback_binary
 
 NAME = "triton"
 ADDRESS = "127.0.0.1"
@@ -54,16 +55,23 @@ def triton_service(settings: Settings, models: Sequence[str], *, start_timeout: 
     prefix = shared_memory_prefix(directory)
     options = _options(settings, wheel, ports, prefix, directory / "backends")
     loads = [f"--load-model={name}" for name in models]
+    binary = directory / "bin" / "tritonserver" if "sagemaker" in ports else wheel.binary
+
+    def prepare() -> None:
+        assemble_backends(wheel, directory / "backends")
+        if binary != wheel.binary:
+            write_loopback_binary(wheel.binary, binary)
+
     return Service(
         name=NAME,
         directory=directory,
-        argv=(str(wheel.binary), *options, *loads),
+        argv=(str(binary), *options, *loads),
         env=_environment(wheel),
         ports=ports,
         is_ready=partial(is_ready, settings.triton_http_port),
         start_timeout=start_timeout,
         fingerprint=hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16],
-        prepare=partial(assemble_backends, wheel, directory / "backends"),
+        prepare=prepare,
         clean_up=partial(remove_shared_memory, prefix),
     )
 
