@@ -20,7 +20,7 @@ CODE_FILE = "tokenization.py"
 _FILES = {"tokenizer_file": TOKENIZER_FILE, "code_file": CODE_FILE}
 _TEXT = TensorSpec("TEXT", "BYTES", (1,))
 _LABELS = TensorSpec("LABELS", "BYTES", (-1,))
-_TEMPLATE = TensorSpec("TEMPLATE", "BYTES", (1,))
+_TEMPLATE = TensorSpec("TEMPLATE", "BYTES", (1,), optional=True)
 
 TEXT_TOKENIZER = ModelSignature(
     name="text_tokenizer",
@@ -37,7 +37,7 @@ ZERO_SHOT_TOKENIZER = ModelSignature(
     inputs=(_TEXT, _LABELS, _TEMPLATE),
     outputs=zero_shot.SIGNATURE.inputs,
     max_batch_size=zero_shot.SIGNATURE.max_batch_size,
-    parameters=_FILES,
+    parameters={**_FILES, "hypothesis_template": zero_shot.HYPOTHESIS_TEMPLATE},
 )
 
 

@@ -38,7 +38,7 @@ Pending = Callable[[], dict[str, np.ndarray]]
 _MESSAGES: tuple[tuple[str, type[ServingError]], ...] = (
     (r"failed to poll from model repository|unknown model.*is not found|model not found", ModelNotFoundError),
     (r"has no available versions|is not ready|failed to load|at least one version", ModelNotReadyError),
-    (r"deadline exceeded|timed out|timeout", ServingTimeoutError),
+    (r"deadline exceeded|timed out|timeout|failed to obtain inference response", ServingTimeoutError),
     (r"failed to connect|connection refused|socket closed|connection reset|unavailable", ServerUnreachableError),
     (r"unexpected inference input|inference input .* missing|expected \d+ inputs but got", TensorNameError),
     (r"data-type", TensorTypeError),

@@ -1,5 +1,6 @@
 """Python-backend model: a text, its labels and a hypothesis template to the tensors that ``zero_shot`` takes."""
 
+import json
 import os
 
 import numpy as np
@@ -10,15 +11,17 @@ from tokenization import load_tokenizer, tokenize
 class TritonPythonModel:
     """Tokenises a text and one hypothesis per label.
 
-    ``TEXT`` (BYTES ``[batch, 1]``), ``LABELS`` (BYTES ``[batch, labels]``) and ``TEMPLATE`` (BYTES ``[batch, 1]``,
-    with ``{}`` where the label goes) become ``text_ids__0`` and ``text_mask__1`` (INT64 ``[batch, length]``),
-    ``label_ids__2`` and ``label_mask__3`` (INT64 ``[batch, labels, label_length]``).
+    ``TEXT`` (BYTES ``[batch, 1]``), ``LABELS`` (BYTES ``[batch, labels]``) and, optionally, ``TEMPLATE`` (BYTES
+    ``[batch, 1]``, with ``{}`` where the label goes; default: the parameter ``hypothesis_template``) become
+    ``text_ids__0`` and ``text_mask__1`` (INT64 ``[batch, length]``), ``label_ids__2`` and ``label_mask__3`` (INT64
+    ``[batch, labels, label_length]``).
     """
 
     def initialize(self, args):
         """Read the tokenizer beside this file."""
         folder = os.path.join(args["model_repository"], args["model_version"])
         self.tokenizer = load_tokenizer(os.path.join(folder, "tokenizer.json"))
+        self.template = json.loads(args["model_config"])["parameters"]["hypothesis_template"]["string_value"]
 
     def execute(self, requests):
         """Answer each request by itself; a wrong one fails alone."""
@@ -27,6 +30,8 @@ class TritonPythonModel:
     def _answer(self, request):
         try:
             texts, labels, templates = (_strings(request, name) for name in ("TEXT", "LABELS", "TEMPLATE"))
+            if templates is None:
+                templates = np.full(texts.shape, self.template, dtype=object)
             if labels.shape[1] == 0:
                 raise ValueError("LABELS is empty: give at least one label")
             without = [template for template in templates.flat if "{}" not in template]
@@ -51,7 +56,10 @@ class TritonPythonModel:
 
 
 def _strings(request, name):
-    tensor = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    if tensor is None:
+        return None
+    tensor = tensor.as_numpy()
     texts = np.empty(tensor.shape, dtype=object)
     for index, value in enumerate(tensor.flat):
         try:
