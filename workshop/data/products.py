@@ -220,7 +220,7 @@ def _check_manifest(folder: Path) -> None:
         raise DataMissingError(f"no {MINI_NAME} at {folder}", hint="load_products(settings, size) generates it")
     try:
         expected = json.loads((folder / "manifest.json").read_text())["sha256"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataCorruptError(f"{folder}: manifest.json is missing or unreadable", hint=hint) from error
     for name, digest in expected.items():
         path = folder / name

