@@ -227,8 +227,10 @@ def bounded_int(number: int) -> Number | None:
         return None
 
 
-def number_or_null(result: float) -> Number | None:
+def number_or_null(result: Number) -> Number | None:
     """Result of a numeric function: NaN and infinities are null, whole floats become integers."""
+    if type(result) is int:
+        return bounded_int(result)
     if result.is_integer():
         return int(result) if -EXACT_FLOAT <= result <= EXACT_FLOAT else result
     return result if math.isfinite(result) else None

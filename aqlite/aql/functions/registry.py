@@ -1,4 +1,4 @@
-"""How functions are declared and found."""
+"""How functions are declared and found, and how they warn."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aqlite.errors import ERRORS
+
 if TYPE_CHECKING:
     from aqlite.aql.context import CallContext
-    from aqlite.aql.values import Value
 
 Implementation = Callable[..., Any]
 
@@ -73,6 +74,10 @@ def _arity(call: Implementation) -> tuple[int, int | None]:
     return required, len(positional) if len(positional) == len(parameters) else None
 
 
-def bad_argument(ctx: CallContext, name: str) -> Value:
-    """Answer null with ArangoDB's warning 1542."""
-    ctx.warn(1542, f"invalid argument type in call to function '{name}()'")
+def warn(ctx: CallContext, function: str, number: int = 1542) -> None:
+    """Register ArangoDB's warning for a call that answers null: 1542 wrong type, 1563 no array, 1572 no date ..."""
+    text = ERRORS[number][1]
+    if number == 1542:
+        ctx.warn(number, f"{text} '{function}()'")
+    else:
+        ctx.warn(number, f"in function '{function}()': {text}")
