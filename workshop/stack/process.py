@@ -73,10 +73,10 @@ class Identity:
         """The process if it still runs, else None."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.create_time) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - self.create_time) < 1.0
         except psutil.NoSuchProcess:
             return None
-        return process if same else None
+        return process if same and _runs(process) else None
 
 
 def pid_file(directory: Path, name: str) -> Path:
@@ -117,7 +117,7 @@ def members(directory: Path, name: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get(MARKER) == wanted and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(MARKER) == wanted and _runs(process):
                 found.append(process)
     return found
 
@@ -309,10 +309,12 @@ def stop_processes(directory: Path, name: str, timeout: float = STOP_TIMEOUT) ->
         with suppress(psutil.NoSuchProcess):
             process.terminate()
     if leaders:  # children without their server have nothing to finish: they are killed at once
-        _, alive = psutil.wait_procs(running, timeout=timeout)
+        alive = _wait_for_end(leaders, timeout)
         if alive:
             LOGGER.warning("%s: did not stop within %.0f s of SIGTERM: killing it", name, timeout)
     _kill(name, members(directory, name))
+    for process in leaders:
+        _exit_status(process.pid)  # reaps the server where it is a child of this process
     pid_file(directory, name).unlink(missing_ok=True)
     return bool(running)
 
@@ -329,7 +331,27 @@ def _kill(name: str, processes: list[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    alive = _wait_for_end(processes, timeout=5.0)
     if alive:
         pids = ", ".join(str(process.pid) for process in alive)
         raise StackError(f"{name}: processes {pids} survive SIGKILL", hint="look at them with ps; a reboot ends them")
+
+
+def _wait_for_end(processes: list[psutil.Process], timeout: float) -> list[psutil.Process]:
+    """Wait until the processes have ended; returns those that have not.
+
+    A zombie has ended: where nobody reaps it (a container without an init process), psutil would wait for ever.
+    """
+    deadline = time.monotonic() + timeout
+    alive = [process for process in processes if _runs(process)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        alive = [process for process in alive if _runs(process)]
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
