@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import get_args
 
@@ -22,9 +22,9 @@ from rich.console import Console
 from workshop import stack
 from workshop.errors import WorkshopError
 from workshop.runner.execute import check_kernel
-from workshop.runner.index import Entry, load_index
+from workshop.runner.index import INDEX_PATH, Entry, load_index
 from workshop.runner.parameters import assign_parameters, parse_assignments
-from workshop.runner.session import Report, new_run_folder, run_notebooks
+from workshop.runner.session import RUNS_DIR, Report, new_run_folder, run_notebooks
 from workshop.runner.terminal import TerminalWatcher, print_report
 from workshop.settings import DataSize, Settings, load_settings
 
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="number or name; none: all of the index")
     parser.add_argument("--data-size", choices=get_args(DataSize), help="default: WORKSHOP_DATA_SIZE, else 'default'")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    parser.add_argument("--index", type=Path, default=INDEX_PATH, help="default: notebooks/index.toml")
+    parser.add_argument("--runs-dir", type=Path, default=RUNS_DIR, help="default: runs")
     parser.add_argument("--no-stack", action="store_true", help="the servers are up already, start nothing")
     options = parser.parse_args(arguments)
 
@@ -43,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:
         settings = load_settings(**({"data_size": options.data_size} if options.data_size else {}))
-        entries = load_index().select(options.notebooks)
+        entries = load_index(options.index).select(options.notebooks)
         parameters = assign_parameters(entries, parse_assignments(options.parameter), settings.data_size)
         check_kernel()
-        report = run(entries, parameters, settings, console, start=not options.no_stack)
+        with servers_for(entries, settings) if not options.no_stack else nullcontext():
+            report = run(entries, parameters, settings, console, options.runs_dir)
     except WorkshopError as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
         return 2
@@ -57,18 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if report.passed else 1
 
 
+def servers_for(entries: Sequence[Entry], settings: Settings) -> AbstractContextManager[object]:
+    """The local stack, when one of the notebooks talks to a server."""
+    needed = any(entry.needs & {"triton", "arangodb"} for entry in entries)
+    return stack.running(settings) if needed else nullcontext()
+
+
 def run(
     entries: Sequence[Entry],
     parameters: Mapping[str, Mapping[str, object]],
     settings: Settings,
     console: Console,
-    *,
-    start: bool,
+    runs_dir: Path,
 ) -> Report:
-    """Run the notebooks, inside a running stack when one of them talks to a server."""
-    servers = any(entry.needs & {"triton", "arangodb"} for entry in entries)
-    folder = new_run_folder()
-    with stack.running(settings) if start and servers else nullcontext(), TerminalWatcher(console, entries) as watcher:
+    """Run the notebooks into a new folder, with progress on the console."""
+    folder = new_run_folder(runs_dir)
+    with TerminalWatcher(console, entries) as watcher:
         return run_notebooks(entries, parameters=parameters, settings=settings, watcher=watcher, folder=folder)
 
 

@@ -61,7 +61,10 @@ class Figure(BaseModel):
 
 
 class Entry(BaseModel):
-    """One notebook of the index. ``inputs`` and ``outputs`` are files, written relative to the project's root."""
+    """One notebook of the index, which lies beside it in ``folder``.
+
+    ``inputs`` and ``outputs`` are files, written relative to the project's root.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,6 +78,7 @@ class Entry(BaseModel):
     outputs: tuple[str, ...] = ()
     timeout: int = Field(gt=0, description="Seconds the whole notebook may take")
     figures: tuple[Figure, ...] = ()
+    folder: Path = INDEX_PATH.parent
 
     @property
     def number(self) -> str:
@@ -84,7 +88,7 @@ class Entry(BaseModel):
     @property
     def path(self) -> Path:
         """Where the notebook is."""
-        return INDEX_PATH.parent / f"{self.name}.ipynb"
+        return self.folder / f"{self.name}.ipynb"
 
     def output_paths(self, settings: Settings) -> list[Path]:
         """The files the notebook must leave behind, under the folders that the settings name."""
@@ -158,7 +162,7 @@ def load_index(path: Path = INDEX_PATH) -> Index:
         RunnerError: the file is missing, is not TOML, or breaks a rule; the message says where.
     """
     try:
-        return Index.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        index = Index.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise RunnerError(f"there is no notebook index at {path}") from error
     except tomllib.TOMLDecodeError as error:
@@ -166,6 +170,7 @@ def load_index(path: Path = INDEX_PATH) -> Index:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise RunnerError(f"{path.name}: {problems}", hint="compare with the entry of another notebook") from error
+    return Index(notebook=tuple(entry.model_copy(update={"folder": path.resolve().parent}) for entry in index.notebook))
 
 
 def resolve_path(written: str, settings: Settings) -> Path:
