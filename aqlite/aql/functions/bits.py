@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from aqlite.aql.aggregates import BitAnd, BitOr, BitXor, is_bits_value
+from aqlite.aql.aggregates import aggregator
 from aqlite.aql.functions.registry import Registry, warn
 from aqlite.aql.values import Value, is_number
 
@@ -16,25 +16,34 @@ FUNCTIONS = Registry()
 _MISSING = object()
 
 
+def is_bits_value(value: Value) -> bool:
+    """Whether the bit functions take the value: a whole number between 0 and 2**32 - 1."""
+    return _is_count(value, 2**32 - 1)
+
+
 def _is_count(value: Value, highest: int = 32) -> bool:
     return is_number(value) and 0 <= value <= highest and value == int(value)
 
 
-def _define_combination(name: str, accumulator: type[BitAnd]) -> None:
+def _define_combination(name: str) -> None:
+    """``name(numbers)``, where nulls are left out, or ``name(number, number)``."""
+
     @FUNCTIONS.define(name)
     def call(ctx: CallContext, values: Value, other: Value = _MISSING) -> int | None:
-        operands = values if other is _MISSING else [values, other]
-        if type(operands) is not list or (other is not _MISSING and None in operands):
+        given = values if other is _MISSING else [values, other]
+        if type(given) is not list:
             return warn(ctx, name)
-        combined = accumulator()
+        operands = [value for value in given if value is not None] if other is _MISSING else given
+        if not all(map(is_bits_value, operands)):
+            return warn(ctx, name)
+        combined = aggregator(name)
         for operand in operands:
             combined.add(operand)
-        return combined.result() if combined.valid else warn(ctx, name)
+        return combined.result()
 
 
-_define_combination("BIT_AND", BitAnd)
-_define_combination("BIT_OR", BitOr)
-_define_combination("BIT_XOR", BitXor)
+for _name in ("BIT_AND", "BIT_OR", "BIT_XOR"):
+    _define_combination(_name)
 
 
 @FUNCTIONS.define("BIT_CONSTRUCT")

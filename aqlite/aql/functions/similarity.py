@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING
 
 from aqlite.aql.functions.registry import Registry, warn
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aqlite.aql.context import CallContext
 
 FUNCTIONS = Registry()
+MAX_CELLS = 4_000_000
+Score = Callable[[str, str], float]
 
 _SOUNDEX_CODES = {
     letter: code
@@ -30,7 +32,12 @@ def levenshtein_distance(ctx: CallContext, left: Value, right: Value) -> int:
 
 
 def damerau_levenshtein(ctx: CallContext, left: str, right: str) -> int:
-    """Unrestricted distance (Lowrance and Wagner 1975) in ``O(len(left) * len(right))`` steps."""
+    """Unrestricted distance (Lowrance and Wagner 1975) in ``len(left) * len(right)`` steps.
+
+    Raises:
+        ArangoError: 32, for more than ``MAX_CELLS`` steps.
+    """
+    _check_size(left, right)
     unreachable = len(left) + len(right)
     previous = [[unreachable] * (len(right) + 2), [unreachable, *range(len(right) + 1)]]
     last_row_of: dict[str, int] = {}
@@ -43,13 +50,18 @@ def damerau_levenshtein(ctx: CallContext, left: str, right: str) -> int:
             cost = char != other
             if not cost:
                 last_match = column
-            swapped = previous[crossing_row][crossing_column] + (row - crossing_row) + (column - crossing_column) - 1
-            current.append(
-                min(previous[row][column] + cost, current[column] + 1, previous[row][column + 1] + 1, swapped)
-            )
+            skipped = row - crossing_row + column - crossing_column - 1
+            swapped = previous[crossing_row][crossing_column] + skipped
+            deleted, inserted = previous[row][column + 1] + 1, current[column] + 1
+            current.append(min(previous[row][column] + cost, inserted, deleted, swapped))
         previous.append(current)
         last_row_of[char] = row
     return previous[-1][-1]
+
+
+def _check_size(left: Sized, right: Sized) -> None:
+    if len(left) * len(right) > MAX_CELLS:
+        raise ArangoError(32, f"strings of {len(left)} and {len(right)} characters are too long to be compared")
 
 
 def _shared(left: str, right: str) -> float:
@@ -57,13 +69,12 @@ def _shared(left: str, right: str) -> float:
 
 
 def _positional(left: str, right: str) -> float:
-    return sum(a == b for a, b in zip(left, right)) / len(left)
+    return sum(a == b for a, b in zip(left, right, strict=True)) / len(left)
 
 
-def _longest_common(
-    ctx: CallContext, source: list[str], target: list[str], score: Callable[[str, str], float]
-) -> float:
+def _longest_common(ctx: CallContext, source: list[str], target: list[str], score: Score) -> float:
     """Weight of the best common subsequence of n-grams (Kondrak 2005, "N-gram similarity and distance")."""
+    _check_size(source, target)
     above = [0.0] * (len(target) + 1)
     for gram in source:
         ctx.check()
@@ -74,7 +85,7 @@ def _longest_common(
     return above[-1]
 
 
-def _define_ngram(name: str, score: Callable[[str, str], float], *, by_longer: bool) -> None:
+def _define_ngram(name: str, score: Score, *, by_longer: bool) -> None:
     @FUNCTIONS.define(name)
     def call(ctx: CallContext, source: Value, target: Value, size: Value) -> Number | None:
         width = int(to_number(size))

@@ -5,15 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from aqlite.aql.aggregates import (
-    Accumulator,
-    Max,
-    Min,
-    StddevPopulation,
-    StddevSample,
-    VariancePopulation,
-    VarianceSample,
-)
+from aqlite.aql.aggregates import aggregator
 from aqlite.aql.functions.registry import Registry, warn
 from aqlite.aql.values import Number, Value, is_number, number_or_null, to_number
 
@@ -91,33 +83,32 @@ def percentile(ctx: CallContext, values: Value, percent: Value, method: Value = 
     return number_or_null(float(below + (position - rank) * (above - below)))
 
 
-def _define_extreme(name: str, accumulator: type[Min]) -> None:
+def _define_extreme(name: str) -> None:
     @FUNCTIONS.define(name)
     def call(ctx: CallContext, values: Value) -> Value:
-        if type(values) is not list:
-            return warn(ctx, name, 1563)
-        return _accumulated(accumulator(), values)
+        return _aggregated(name, values) if type(values) is list else warn(ctx, name, 1563)
 
 
-def _define_spread(name: str, alias: str | None, accumulator: type[VariancePopulation]) -> None:
-    @FUNCTIONS.define(*filter(None, (name, alias)))
+def _define_spread(name: str, *aliases: str) -> None:
+    @FUNCTIONS.define(name, *aliases)
     def call(ctx: CallContext, values: Value) -> Number | None:
         numbers = _numbers(ctx, name, values)
-        return None if numbers is None else _accumulated(accumulator(), numbers)
+        return None if numbers is None else _aggregated(name, numbers)
 
 
-def _accumulated(accumulator: Accumulator, values: list[Value]) -> Value:
+def _aggregated(name: str, values: list[Value]) -> Value:
+    state = aggregator(name)
     for value in values:
-        accumulator.add(value)
-    return accumulator.result()
+        state.add(value)
+    return state.result()
 
 
-_define_extreme("MIN", Min)
-_define_extreme("MAX", Max)
-_define_spread("VARIANCE_POPULATION", "VARIANCE", VariancePopulation)
-_define_spread("VARIANCE_SAMPLE", None, VarianceSample)
-_define_spread("STDDEV_POPULATION", "STDDEV", StddevPopulation)
-_define_spread("STDDEV_SAMPLE", None, StddevSample)
+_define_extreme("MIN")
+_define_extreme("MAX")
+_define_spread("VARIANCE_POPULATION", "VARIANCE")
+_define_spread("VARIANCE_SAMPLE")
+_define_spread("STDDEV_POPULATION", "STDDEV")
+_define_spread("STDDEV_SAMPLE")
 
 
 @FUNCTIONS.define("MINHASH_COUNT")

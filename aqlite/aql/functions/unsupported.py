@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 FUNCTIONS = Registry()
 
 _GROUPS = {
-    "geo indexes and shapes": ("GEO_AREA", "GEO_CONTAINS", "GEO_INTERSECTS", "IS_IN_POLYGON", "NEAR", "WITHIN")
-    + ("WITHIN_RECTANGLE",),
-    "full-text search": ("ANALYZER", "BM25", "BOOST", "EXISTS", "FULLTEXT", "LEVENSHTEIN_MATCH", "MINHASH")
-    + ("MINHASH_MATCH", "NGRAM_MATCH", "OFFSET_INFO", "PHRASE", "TFIDF"),
-    "schema validation": ("SCHEMA_GET", "SCHEMA_VALIDATE"),
+    "geo indexes and shapes": "GEO_AREA GEO_CONTAINS GEO_INTERSECTS IS_IN_POLYGON NEAR WITHIN WITHIN_RECTANGLE",
+    "full-text search": "ANALYZER BM25 BOOST EXISTS FULLTEXT LEVENSHTEIN_MATCH MINHASH MINHASH_MATCH NGRAM_MATCH "
+    "OFFSET_INFO PHRASE TFIDF",
+    "schema validation": "SCHEMA_GET SCHEMA_VALIDATE",
 }
 
 
@@ -29,5 +28,5 @@ def _define(name: str, feature: str) -> None:
 
 
 for _feature, _names in _GROUPS.items():
-    for _name in _names:
+    for _name in _names.split():
         _define(_name, _feature)
