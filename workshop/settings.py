@@ -71,6 +71,11 @@ class Settings(BaseSettings):
         return f"http://127.0.0.1:{self.arango_port}"
 
     @property
+    def stack_password_file(self) -> Path:
+        """Where the local stack keeps the ArangoDB password it made."""
+        return self.stack_dir / "arango_password"
+
+    @property
     def effective_arango_url(self) -> str:
         """The ArangoDB server in use: ``arango_url`` when set, otherwise the local aqlite."""
         return self.arango_url or self.aqlite_url

@@ -7,7 +7,6 @@ mirrors and certificates set up for ``pip`` work here too. :func:`locate` checks
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workshop.errors import DataCorruptError, DataMissingError
+from workshop.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +62,6 @@ ARTEFACTS: dict[str, Artefact] = {
         optional=True,
     ),
 }
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as lower-case hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def artefact_path(name: str, data_dir: Path) -> Path:

@@ -1,0 +1,144 @@
+"""Connect to ArangoDB, or to aqlite, through python-arango; its errors become the workshop's own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import requests
+from arango import ArangoClient
+from arango.database import StandardDatabase
+from arango.exceptions import ArangoClientError, ArangoServerError
+from arango.http import DefaultHTTPClient
+
+from workshop.errors import (
+    QueryError,
+    StoreAuthError,
+    StoreError,
+    StoreSchemaError,
+    StoreTimeoutError,
+    StoreUnreachableError,
+)
+from workshop.settings import Settings
+
+REQUEST_SECONDS = 300.0
+"""Longest time one request may take; the driver's own default of 60 s is too short for building a vector index."""
+
+# https://docs.arango.ai/arangodb/stable/develop/error-codes/
+_SCHEMA_CODES = frozenset({1203, 1207, 1218, 1228, 1924, 1925})
+_DATABASE_NOT_FOUND = 1228
+
+
+def connect(
+    settings: Settings, *, database: str | None = None, request_timeout: float = REQUEST_SECONDS
+) -> StandardDatabase:
+    """Open the workshop's database, and create it when the server does not have it yet.
+
+    Args:
+        settings: address, user and password of the server.
+        database: another database than ``settings.arango_database``.
+        request_timeout: seconds one request may take.
+
+    Raises:
+        StoreUnreachableError: nothing answers at the address.
+        StoreAuthError: user or password was refused.
+    """
+    url = settings.effective_arango_url
+    name = database or settings.arango_database
+    hosts = url.split(",")
+    client = ArangoClient(
+        hosts=hosts,
+        resolver_max_tries=len(hosts),
+        http_client=DefaultHTTPClient(request_timeout=request_timeout, retry_attempts=2, backoff_factor=0.2),
+        serializer=_to_json,
+        deserializer=orjson.loads,
+    )
+    user, password = settings.arango_user, _password(settings)
+    with store_errors(f"connect to {url} as {user}"):
+        system = client.db("_system", username=user, password=password)
+        if not system.has_database(name):
+            system.create_database(name)
+        return client.db(name, username=user, password=password)
+
+
+def wait_ready(settings: Settings, *, timeout: float = 60.0) -> str:
+    """Wait until the server answers and accepts the password.
+
+    Returns:
+        The server's version.
+
+    Raises:
+        StoreUnreachableError: it did not answer within ``timeout`` seconds.
+        StoreAuthError: it answers, but refuses the user or the password.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            database = connect(settings, database="_system", request_timeout=min(timeout, REQUEST_SECONDS))
+            return server_version(database)
+        except (StoreUnreachableError, StoreTimeoutError) as error:
+            if time.monotonic() >= deadline:
+                raise StoreUnreachableError(
+                    f"no store answered at {settings.effective_arango_url} within {timeout:.0f} s: {error}",
+                    hint="make up, or set ARANGO_URL to a running server",
+                ) from error
+        time.sleep(0.25)
+
+
+def server_version(database: StandardDatabase) -> str:
+    """Version of the server, such as ``"3.12.6"``."""
+    with store_errors("ask the store for its version"):
+        return str(database.version())
+
+
+@contextmanager
+def store_errors(action: str) -> Iterator[None]:
+    """Turn what python-arango and its HTTP library raise inside the block into the workshop's store errors.
+
+    Args:
+        action: what the block does, in the infinitive; it opens the message.
+    """
+    try:
+        yield
+    except requests.exceptions.Timeout as error:
+        raise StoreTimeoutError(
+            f"could not {action}: no answer in time ({error})", hint="look at the server's log, then run it again"
+        ) from error
+    except (ConnectionError, requests.exceptions.RequestException, ArangoClientError) as error:
+        raise StoreUnreachableError(
+            f"could not {action}: {error}", hint="make up, or set ARANGO_URL to a running server"
+        ) from error
+    except ArangoServerError as error:
+        raise _from_server(action, error) from error
+
+
+def _from_server(action: str, error: ArangoServerError) -> StoreError:
+    code = error.error_code or 0
+    message = f"could not {action}: the store answered HTTP {error.http_code}, error {code}: {error.error_message}"
+    if error.http_code in (401, 403):
+        return StoreAuthError(
+            message,
+            hint="check ARANGO_ROOT_PASSWORD; a volume made earlier keeps the password it was made with",
+        )
+    if code in _SCHEMA_CODES:
+        hint = "check WORKSHOP_ARANGO_DATABASE" if code == _DATABASE_NOT_FOUND else "load the data first"
+        return StoreSchemaError(message, hint=hint)
+    if 1500 <= code < 1600:
+        return QueryError(message)
+    return StoreError(message)
+
+
+def _password(settings: Settings) -> str:
+    if settings.arango_password:
+        return settings.arango_password
+    written = settings.stack_password_file
+    return written.read_text(encoding="ascii").strip() if written.is_file() else ""
+
+
+def _to_json(value: Any) -> str:
+    # orjson would write NaN as null, and the loss would go unnoticed
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

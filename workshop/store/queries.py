@@ -1,0 +1,43 @@
+"""AQL lives in ``aql/*.aql``; this module finds those files and runs them with bind variables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from arango.database import StandardDatabase
+
+from workshop.errors import QueryError
+from workshop.store.connection import store_errors
+
+logger = logging.getLogger(__name__)
+
+
+def query_text(name: str) -> str:
+    """The text of ``aql/<name>.aql``.
+
+    Raises:
+        QueryError: there is no such file.
+    """
+    folder = resources.files("workshop.store") / "aql"
+    file = folder / f"{name}.aql"
+    if not file.is_file():
+        known = sorted(entry.name.removesuffix(".aql") for entry in folder.iterdir() if entry.name.endswith(".aql"))
+        raise QueryError(f"there is no query {name!r}", hint=f"one of: {', '.join(known)}")
+    return file.read_text(encoding="utf-8")
+
+
+def run_query(database: StandardDatabase, name: str, bind_vars: Mapping[str, Any] | None = None) -> list[Any]:
+    """Run ``aql/<name>.aql`` and return all its results; warnings of the server go to the log.
+
+    Raises:
+        QueryError: the store refuses the query, or it fails.
+    """
+    text = query_text(name)
+    with store_errors(f"run query {name!r}"):
+        cursor = database.aql.execute(text, bind_vars=dict(bind_vars or {}), batch_size=1000)
+        for warning in cursor.warnings() or ():
+            logger.warning("query %r: %s", name, warning.get("message", warning))
+        return list(cursor)

@@ -1,0 +1,315 @@
+"""Restore a dump made by ``arangodump``, or by :mod:`workshop.store.dump`, into any ArangoDB-compatible server.
+
+Read are: file names with and without an MD5 part, plain and gzipped data, several data files per collection, and the
+two line formats: a document, or an envelope ``{"type": 2300, "data": {...}}`` (2302 removes ``data._key``).
+Everything is read once and checked before the first document is written.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import itertools
+import logging
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from arango.database import StandardDatabase
+from arango.exceptions import ArangoServerError
+
+from workshop.errors import DumpError
+from workshop.files import sha256_of
+from workshop.store.bulk import Document, Progress, upsert
+from workshop.store.connection import store_errors
+from workshop.store.dump import DUMP_JSON, EDGES_TYPE, ENCRYPTION, GRAPHS, MANIFEST
+from workshop.store.schema import EdgeDefinition, GraphSchema, ensure_collection, ensure_graph
+
+logger = logging.getLogger(__name__)
+
+INSERT_MARKER, REMOVE_MARKER = 2300, 2302
+PROGRESS_COLLECTION = "restore_progress"
+_AUTOMATIC_INDEXES = frozenset({"primary", "edge"})
+_RENAMED_INDEXES = {"hash": "persistent", "skiplist": "persistent"}
+_MADE_BY_SERVER = frozenset({"id", "selectivityEstimate", "isNewlyCreated", "trainingState", "errorMessage", "shards"})
+
+
+@dataclass(frozen=True)
+class DumpedCollection:
+    """A collection as the dump describes it, with the files that hold its documents."""
+
+    name: str
+    edges: bool
+    indexes: tuple[dict[str, Any], ...]
+    data_files: tuple[Path, ...]
+
+
+@dataclass
+class RestoreReport:
+    """What a restore did: documents by collection, and what the dump holds but was not restored, with the reason."""
+
+    documents: dict[str, int] = field(default_factory=dict)
+    resumed: int = 0
+    graphs: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def restore_dump(
+    database: StandardDatabase, folder: Path, *, data_set: str | None = None, progress: Progress | None = None
+) -> RestoreReport:
+    """Write the documents, indexes and named graphs of a dump; restoring twice gives the same collections.
+
+    A restore that was stopped continues after the last batch the store acknowledged.
+
+    Args:
+        database: where to restore to.
+        folder: the dump.
+        data_set: when given, the manifest must name this data set.
+        progress: called with the number of documents written and the number of all.
+
+    Raises:
+        DumpError: the folder is no dump, of another data set, encrypted, incomplete or damaged; nothing is written.
+        DocumentsRejectedError: the store refused documents.
+        StoreSchemaError: a collection or graph of that name exists and is different.
+    """
+    collections, skipped = read_dump(folder, data_set=data_set)
+    counts = {path: sum(1 for _ in _operations(path)) for dumped in collections for path in dumped.data_files}
+    _check_counts(folder, collections, counts)
+    report = RestoreReport(skipped=skipped)
+    ordinary = [dumped for dumped in collections if dumped.name != GRAPHS]
+    total = sum(counts[path] for dumped in ordinary for path in dumped.data_files)
+    done = 0
+    with store_errors(f"restore {folder.name}"):
+        ensure_collection(database, PROGRESS_COLLECTION, edge=False)
+    for dumped in sorted(ordinary, key=lambda dumped: dumped.edges):
+        with store_errors(f"restore {dumped.name!r}"):
+            ensure_collection(database, dumped.name, edge=dumped.edges)
+        for path in dumped.data_files:
+            before = done
+
+            def on_line(lines: int, before: int = before) -> None:
+                if progress:
+                    progress(before + lines, total)
+
+            report.resumed += _restore_file(database, dumped.name, path, on_line)
+            done += counts[path]
+        report.documents[dumped.name] = sum(counts[path] for path in dumped.data_files)
+        report.skipped += _restore_indexes(database, dumped)
+    report.graphs = _restore_graphs(database, collections)
+    _forget_progress(database, counts)
+    return report
+
+
+def read_dump(folder: Path, *, data_set: str | None = None) -> tuple[list[DumpedCollection], list[str]]:
+    """The collections of a dump, and what of it cannot be restored.
+
+    Raises:
+        DumpError: the folder is no dump, encrypted, of another data set, or a file is missing, unknown or altered.
+    """
+    if not (folder / DUMP_JSON).is_file():
+        raise DumpError(f"{folder} is no dump: {DUMP_JSON} is missing", hint="make one: python scripts/make_dump.py")
+    _read_json(folder / DUMP_JSON)
+    encryption = folder / ENCRYPTION
+    if encryption.is_file() and encryption.read_text(errors="replace").strip() != "none":
+        raise DumpError(f"{folder} is encrypted", hint="restore it with arangorestore and its key file")
+    if data_set is not None or (folder / MANIFEST).is_file():
+        _check_manifest(folder, data_set)
+    collections, skipped = [], [f"view {path.name.removesuffix('.view.json')}" for path in folder.glob("*.view.json")]
+    claimed: set[Path] = set()
+    for structure_file in sorted(folder.glob("*.structure.json")):
+        stem = structure_file.name.removesuffix(".structure.json")
+        data_name = re.compile(re.escape(stem) + r"(?:\.\d+)?\.data\.json(?:\.gz)?")
+        data_files = tuple(path for path in sorted(folder.iterdir(), key=_numeric) if data_name.fullmatch(path.name))
+        claimed.update(data_files)
+        dumped = _collection(structure_file, data_files)
+        if dumped is None:
+            continue
+        if dumped.name.startswith("_") and dumped.name != GRAPHS:
+            skipped.append(f"system collection {dumped.name}")
+        else:
+            collections.append(dumped)
+    orphans = [path.name for path in folder.iterdir() if ".data.json" in path.name and path not in claimed]
+    if orphans:
+        raise DumpError(f"{folder}: no structure file for {', '.join(sorted(orphans))}", hint="copy the dump again")
+    if not collections:
+        raise DumpError(f"{folder} holds no collection")
+    return collections, skipped
+
+
+def _collection(structure_file: Path, data_files: tuple[Path, ...]) -> DumpedCollection | None:
+    structure = _read_json(structure_file)
+    try:
+        parameters = structure["parameters"]
+        if parameters.get("deleted"):
+            return None
+        return DumpedCollection(
+            name=parameters["name"],
+            edges=parameters["type"] == EDGES_TYPE,
+            indexes=tuple(structure.get("indexes", ())),
+            data_files=data_files,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DumpError(f"{structure_file} describes no collection: {error!r} is missing") from error
+
+
+def _check_manifest(folder: Path, data_set: str | None) -> None:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DumpError(f"{folder} has no {MANIFEST}, so its data set is unknown; expected {data_set!r}")
+    manifest = _read_json(path)
+    try:
+        found, collections = manifest["data_set"], manifest["collections"]
+        files = {name: facts for entry in collections.values() for name, facts in entry["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DumpError(f"{path} is no manifest: {error!r} is missing") from error
+    if data_set is not None and found != data_set:
+        raise DumpError(f"{folder} is a dump of another data set: expected {data_set!r}, found {found!r}")
+    for name, facts in files.items():
+        if not (folder / name).is_file():
+            raise DumpError(f"{folder}: {name} is missing", hint="copy the dump again, or git checkout it")
+        sha256 = sha256_of(folder / name)
+        if sha256 != facts["sha256"]:
+            raise DumpError(
+                f"{folder / name} is damaged: SHA-256 expected {facts['sha256']}, found {sha256}",
+                hint="copy the dump again, or git checkout it",
+            )
+
+
+def _check_counts(folder: Path, collections: list[DumpedCollection], counts: dict[Path, int]) -> None:
+    if not (folder / MANIFEST).is_file():
+        return
+    expected = _read_json(folder / MANIFEST)["collections"]
+    for dumped in collections:
+        found = sum(counts[path] for path in dumped.data_files)
+        wanted = expected.get(dumped.name, {}).get("documents")
+        if wanted != found:
+            raise DumpError(f"{folder}: {dumped.name!r} should hold {wanted} documents, and holds {found}")
+
+
+def _operations(path: Path) -> Iterator[tuple[bool, Document]]:
+    """The lines of a data file as (is it an insertion, document)."""
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield _operation(orjson.loads(line))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DumpError(f"{path} is truncated or damaged: {error}", hint="copy the dump again") from error
+    except (orjson.JSONDecodeError, ValueError, KeyError, TypeError) as error:
+        raise DumpError(f"{path}, line {number}: {error}", hint="copy the dump again") from error
+
+
+def _operation(entry: Any) -> tuple[bool, Document]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"expected an object, found {type(entry).__name__}")
+    if "_key" in entry:
+        return True, entry
+    if entry.get("type") == INSERT_MARKER and isinstance(entry.get("data"), dict) and "_key" in entry["data"]:
+        return True, entry["data"]
+    if entry.get("type") == REMOVE_MARKER:
+        return False, {"_key": (entry.get("data") or entry)["_key" if entry.get("data") else "key"]}
+    raise ValueError("expected a document with _key, or an envelope of type 2300 or 2302")
+
+
+def _restore_file(database: StandardDatabase, collection: str, path: Path, on_line: Callable[[int], None]) -> int:
+    """Write one data file; the result is the number of lines an earlier, stopped run had written."""
+    with store_errors("read how far an earlier restore came"):
+        target = database.collection(collection)
+        log = database.collection(PROGRESS_COLLECTION)
+        key = _progress_key(path)
+        earlier = log.get(key) or {"lines": 0, "count": 0}
+        start = earlier["lines"] if target.count() >= earlier["count"] else 0
+    lines = start
+
+    def acknowledged(seen: int, before: int) -> None:
+        with store_errors("note how far the restore came"):
+            log.insert({"_key": key, "lines": before + seen, "count": target.count()}, overwrite=True, silent=True)
+        on_line(before + seen)
+
+    operations = itertools.islice(_operations(path), start, None)
+    for inserting, group in itertools.groupby(operations, key=lambda operation: operation[0]):
+        documents = (_without_server_attributes(document) for _, document in group)
+        before = lines
+        if inserting:
+            lines += upsert(
+                database,
+                collection,
+                documents,
+                on_duplicate="replace",
+                on_batch=lambda seen, before=before: acknowledged(seen, before),
+            ).written
+        else:
+            removed = list(documents)
+            with store_errors(f"remove documents from {collection!r}"):
+                target.delete_many(removed, silent=True)
+            acknowledged(len(removed), before)
+            lines += len(removed)
+    return start
+
+
+def _without_server_attributes(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name not in ("_id", "_rev")}
+
+
+def _restore_indexes(database: StandardDatabase, dumped: DumpedCollection) -> list[str]:
+    """Build the indexes that are missing; the result says which ones the server does not have, and why."""
+    skipped = []
+    target = database.collection(dumped.name)
+    for index in dumped.indexes:
+        if index["type"] in _AUTOMATIC_INDEXES:
+            continue
+        definition = {name: value for name, value in index.items() if name not in _MADE_BY_SERVER}
+        definition["type"] = _RENAMED_INDEXES.get(definition["type"], definition["type"])
+        try:
+            target.add_index(definition)
+        except ArangoServerError as error:
+            skipped.append(f"index {index.get('name', index.get('fields'))} of {dumped.name}: {error.error_message}")
+            logger.warning("not restored: %s", skipped[-1])
+    return skipped
+
+
+def _restore_graphs(database: StandardDatabase, collections: list[DumpedCollection]) -> list[str]:
+    present = {dumped.name for dumped in collections}
+    graphs = []
+    for path in (path for dumped in collections if dumped.name == GRAPHS for path in dumped.data_files):
+        for _, document in _operations(path):
+            edges = tuple(
+                EdgeDefinition(definition["collection"], tuple(definition["from"]), tuple(definition["to"]))
+                for definition in document["edgeDefinitions"]
+            )
+            if present.issuperset(edge.collection for edge in edges):
+                schema = GraphSchema(document["_key"], tuple(document.get("orphanCollections", ())), edges)
+                with store_errors(f"restore graph {schema.graph!r}"):
+                    ensure_graph(database, schema)
+                graphs.append(schema.graph)
+    return graphs
+
+
+def _forget_progress(database: StandardDatabase, counts: dict[Path, int]) -> None:
+    with store_errors("tidy up after the restore"):
+        log = database.collection(PROGRESS_COLLECTION)
+        log.delete_many([{"_key": _progress_key(path)} for path in counts], silent=True)
+        if not log.count():
+            database.delete_collection(PROGRESS_COLLECTION)
+
+
+def _progress_key(path: Path) -> str:
+    return hashlib.sha256(f"{path.name}\0{sha256_of(path)}".encode()).hexdigest()[:40]
+
+
+def _numeric(path: Path) -> list[Any]:
+    """Orders ``x.2.data.json`` before ``x.10.data.json``."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise DumpError(f"{path} cannot be read: {error}", hint="copy the dump again") from error
