@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rich.console import Console
 
-from workshop import stack
 from workshop.errors import WorkshopError
 from workshop.runner.execute import check_kernel
 from workshop.runner.index import INDEX_PATH, Entry, load_index
 from workshop.runner.parameters import assign_parameters, parse_assignments
+from workshop.runner.servers import servers_for
 from workshop.runner.session import RUNS_DIR, Report, new_run_folder, run_notebooks
 from workshop.runner.terminal import TerminalWatcher, print_report
 from workshop.settings import DataSize, Settings, load_settings
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     parser.add_argument("--index", type=Path, default=INDEX_PATH, help="default: notebooks/index.toml")
     parser.add_argument("--runs-dir", type=Path, default=RUNS_DIR, help="default: runs")
-    parser.add_argument("--no-stack", action="store_true", help="the servers are up already, start nothing")
+    parser.add_argument("--no-stack", action="store_true", help="start no servers, they are up already")
     options = parser.parse_args(arguments)
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the runner reports failures itself
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         entries = load_index(options.index).select(options.notebooks)
         parameters = assign_parameters(entries, parse_assignments(options.parameter), settings.data_size)
         check_kernel()
-        with servers_for(entries, settings) if not options.no_stack else nullcontext():
+        with nullcontext() if options.no_stack else servers_for(entries, settings):
             report = run(entries, parameters, settings, console, options.runs_dir)
     except WorkshopError as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
@@ -58,12 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print_report(report, console)
     return 0 if report.passed else 1
-
-
-def servers_for(entries: Sequence[Entry], settings: Settings) -> AbstractContextManager[object]:
-    """The local stack, when one of the notebooks talks to a server."""
-    needed = any(entry.needs & {"triton", "arangodb"} for entry in entries)
-    return stack.running(settings) if needed else nullcontext()
 
 
 def run(

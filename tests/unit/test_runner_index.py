@@ -47,27 +47,19 @@ def test_selecting_brings_everything_needed_in_reading_order(index):
     assert [e.number for e in index.select()] == ["00", "01", "02", "05", "06"]
 
 
+TABLE = '[[notebook]]\nname = "01_a_b"\ntitle = "t"\ngoal = "g"\nminutes = 1\ntimeout = 9\n'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[[notebook]\n", "not valid TOML"),
         ("", "notebook: Field required"),
-        (
-            '[[notebook]]\nname = "01_a_b"\ntitle = "t"\ngoal = "g"\nminutes = 1\ntimeout = 9\ncolour = 1',
-            "colour: Extra",
-        ),
-        (
-            '[[notebook]]\nname = "Trace"\ntitle = "t"\ngoal = "g"\nminutes = 1\ntimeout = 9',
-            "name: String should match",
-        ),
-        (
-            '[[notebook]]\nname = "01_a_b"\ntitle = "t"\ngoal = "g"\nminutes = 1\ntimeout = 0',
-            "timeout: Input should be",
-        ),
-        (
-            '[[notebook]]\nname = "01_a_b"\ntitle = "t"\ngoal = "g"\nminutes = 1\ntimeout = 9\nneeds = ["triton", "tpu"]',
-            r"needs.*'triton', 'arangodb', 'gpu' or 'network'",
-        ),
+        (TABLE + "colour = 1", "colour: Extra"),
+        (TABLE.replace("01_a_b", "Trace"), "name: String should match"),
+        (TABLE.replace("timeout = 9", "timeout = 0"), "timeout: Input should be"),
+        (TABLE + 'needs = ["triton", "tpu"]', r"needs.*'triton', 'arangodb', 'gpu' or 'network'"),
+        (TABLE + 'figures = [{name = "auc"}]', "figure 'auc' needs either min and/or max, or value"),
     ],
 )
 def test_a_broken_index_says_what_is_wrong(tmp_path, text, message):
@@ -87,7 +79,7 @@ def test_order_and_dependencies_are_checked():
         Index(notebook=(entry("02_a_b"), entry("01_a_b")))
     with pytest.raises(ValueError, match="unique and ascending"):
         Index(notebook=(entry("01_a_b"), entry("01_c_d")))
-    with pytest.raises(ValueError, match="01_a_b depends on .*02_c_d.* which do not come before"):
+    with pytest.raises(ValueError, match=r"01_a_b depends on .*02_c_d.* which do not come before"):
         Index(notebook=(entry("01_a_b", depends_on=("02_c_d",)), entry("02_c_d")))
 
 

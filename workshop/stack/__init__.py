@@ -1,5 +1,15 @@
 """The local stack: the real tritonserver and aqlite as local processes."""
 
-from workshop.stack.control import SERVICES, ServiceStatus, down, log_path, memory_mb, running, status, up
+from workshop.stack.control import (
+    SERVICES,
+    ServiceStatus,
+    down,
+    local_services,
+    log_path,
+    memory_mb,
+    running,
+    status,
+    up,
+)
 
-__all__ = ["SERVICES", "ServiceStatus", "down", "log_path", "memory_mb", "running", "status", "up"]
+__all__ = ["SERVICES", "ServiceStatus", "down", "local_services", "log_path", "memory_mb", "running", "status", "up"]

@@ -129,6 +129,11 @@ def log_path(settings: Settings, name: str) -> Path:
     return process.log_file(settings.stack_dir.resolve(), *_known([name]))
 
 
+def local_services(settings: Settings) -> list[str]:
+    """The services that the settings do not place on another machine."""
+    return _select(settings, None)
+
+
 def _known(services: Sequence[str] | None) -> list[str]:
     unknown = sorted(set(services or ()) - set(SERVICES))
     if unknown:
