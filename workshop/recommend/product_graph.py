@@ -1,0 +1,223 @@
+"""The product catalogue as a graph in the store, with the embeddings and categories the served GraphSAGE gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from arango.database import StandardDatabase
+
+from workshop.data.products import ProductGraph, checked_edges
+from workshop.errors import DataInvalidError
+from workshop.serving.client import TritonClient
+from workshop.serving.graphsage import EmbeddingGraph, ProductEmbeddings, embed_products
+from workshop.store.bulk import Document, Progress, UpsertReport, upsert
+from workshop.store.embeddings import EMBEDDING, MODEL_OF_EMBEDDING, check_vectors
+from workshop.store.queries import run_query
+from workshop.store.schema import EdgeDefinition, GraphSchema, PersistentIndex, ensure_schema
+
+PRODUCTS, BOUGHT_TOGETHER = "products", "bought_together"
+
+PRODUCT_GRAPH = GraphSchema(
+    graph="product_graph",
+    vertices=(PRODUCTS,),
+    edges=(EdgeDefinition(BOUGHT_TOGETHER, (PRODUCTS,), (PRODUCTS,)),),
+    indexes=(PersistentIndex(PRODUCTS, ("category",)),),
+)
+
+FEATURE_DECIMALS = 3
+"""Features have a standard deviation near 1; embeddings from rounded ones have a cosine above 0.99999 to exact ones."""
+EMBEDDING_DECIMALS = 4
+"""Of a vector of length 1 and width 256; changes a cosine by less than 0.001."""
+PRODUCTS_PER_STEP = 1024
+PREDICTIONS_KEPT = 3
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What :func:`embed_catalogue` did."""
+
+    embedded: int
+    already_there: int
+    seconds: float
+
+
+def load_product_graph(
+    database: StandardDatabase,
+    graph: ProductGraph,
+    *,
+    edge_weight: torch.Tensor | None = None,
+    progress: Progress | None = None,
+) -> dict[str, UpsertReport]:
+    """Write products and co-purchases; what the store knows besides, such as embeddings, stays.
+
+    A co-purchase has no direction and is stored once. Self loops and duplicate edges are dropped.
+
+    Args:
+        database: the store.
+        graph: the catalogue.
+        edge_weight: float ``[edges]``, how strong each co-purchase of ``graph.edge_index`` is; None: all alike.
+        progress: called with the number of documents written, and the number of all.
+
+    Returns:
+        What was written, by collection.
+
+    Raises:
+        DataInvalidError: an edge names an unknown product, or the weights do not fit the edges.
+        DocumentsRejectedError: the store refused documents.
+        StoreSchemaError: a collection or the graph exists and is different.
+    """
+    if edge_weight is not None and edge_weight.shape != graph.edge_index.shape[1:]:
+        raise DataInvalidError(
+            f"edge_weight: expected [{graph.edge_index.shape[1]}], one an edge, received {list(edge_weight.shape)}"
+        )
+    pairs, weights = undirected(graph.edge_index, graph.num_products, edge_weight)
+    ensure_schema(database, PRODUCT_GRAPH)
+    total = graph.num_products + pairs.shape[1]
+
+    def report(done_before: int, done: int) -> None:
+        if progress:
+            progress(done_before + done, total)
+
+    degree = np.bincount(pairs.ravel(), minlength=graph.num_products)
+    return {
+        PRODUCTS: upsert(database, PRODUCTS, _products(graph, degree), on_batch=lambda done: report(0, done)),
+        BOUGHT_TOGETHER: upsert(
+            database,
+            BOUGHT_TOGETHER,
+            co_purchase_edges(graph.keys, pairs, weights),
+            on_batch=lambda done: report(graph.num_products, done),
+        ),
+    }
+
+
+def undirected(
+    edge_index: torch.Tensor, num_products: int, edge_weight: torch.Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Each linked pair of different products once: int64 ``[2, pairs]``, smaller number first, and its weight.
+
+    Where both directions carry a weight the larger one counts.
+    """
+    low, high = torch.minimum(*edge_index), torch.maximum(*edge_index)
+    pairs = checked_edges(torch.stack([low, high]), num_products)
+    if edge_weight is None:
+        return pairs.numpy(), None
+    position = torch.searchsorted(pairs[0] * num_products + pairs[1], low * num_products + high)
+    linked = low != high
+    weights = torch.zeros(pairs.shape[1]).scatter_reduce(0, position[linked], edge_weight[linked].float(), "amax")
+    return pairs.numpy(), weights.numpy()
+
+
+def co_purchase_edges(keys: Sequence[str], pairs: np.ndarray, weights: np.ndarray | None = None) -> Iterator[Document]:
+    """Edge documents of ``int64 [2, pairs]``; the key names both ends, so writing an edge again adds nothing."""
+    for i, (low, high) in enumerate(pairs.T.tolist()):
+        first, second = sorted((keys[low], keys[high]))
+        edge = {"_key": f"{first}:{second}", "_from": f"{PRODUCTS}/{first}", "_to": f"{PRODUCTS}/{second}"}
+        yield edge if weights is None else {**edge, "weight": round(float(weights[i]), 4)}
+
+
+def embed_catalogue(
+    database: StandardDatabase,
+    client: TritonClient,
+    graph: ProductGraph,
+    *,
+    model_version: str,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> EmbedReport:
+    """Embed every product that ``model_version`` has not embedded yet through Triton, and store what it says.
+
+    While one step is being stored, the next is being embedded. Nothing else is remembered: after a stop, calling
+    again continues with the products that are missing.
+
+    Args:
+        database: the store, with the products loaded.
+        client: of a server that has ``graphsage_products`` loaded.
+        graph: the same catalogue.
+        model_version: name of the model and its weights; stored beside every vector.
+        seed: of the neighbourhood sampling.
+        progress: called with the number of products stored and the number wanted.
+
+    Raises:
+        DataInvalidError: the store holds products that the catalogue lacks.
+        ServingError: see :meth:`workshop.serving.client.TritonClient.infer`.
+        StoreError: what the store raises; all steps acknowledged before it stay.
+    """
+    started = time.monotonic()
+    number = {key: i for i, key in enumerate(graph.keys)}
+    pending = run_query(database, "product_pending", {"model_version": model_version})
+    pending = sorted(number[key] for key in pending if key in number)
+    data = EmbeddingGraph.from_data(graph.to_data())
+    rng = np.random.default_rng(seed)
+    stored = 0
+
+    def store(products: list[int], said: ProductEmbeddings) -> int:
+        keys = [graph.keys[i] for i in products]
+        documents = embedding_documents(keys, said, graph.category_names, model_version)
+        return upsert(database, PRODUCTS, documents).written
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as background:
+        storing: Future[int] | None = None
+        for start in range(0, len(pending), PRODUCTS_PER_STEP):
+            step = pending[start : start + PRODUCTS_PER_STEP]
+            said = embed_products(client, data, step, rng=rng)
+            stored += storing.result() if storing else 0
+            storing = background.submit(store, step, said)
+            if progress:
+                progress(stored, len(pending))
+        stored += storing.result() if storing else 0
+    if progress and pending:
+        progress(stored, len(pending))
+    return EmbedReport(stored, graph.num_products - len(pending), time.monotonic() - started)
+
+
+def embedding_documents(
+    keys: Sequence[str], said: ProductEmbeddings, category_names: Sequence[str], model_version: str
+) -> Iterator[Document]:
+    """What is stored of a product's embedding: the vector at length 1, and the likeliest categories.
+
+    Raises:
+        DataInvalidError: a vector is zero or not finite.
+    """
+    check_vectors(said.embedding, count=len(keys), dimension=said.embedding.shape[1])
+    unit = said.embedding / np.linalg.norm(said.embedding, axis=1, keepdims=True)
+    exponent = np.exp(said.logits - said.logits.max(axis=1, keepdims=True))
+    probability = exponent / exponent.sum(axis=1, keepdims=True)
+    likeliest = np.argsort(-probability, axis=1, kind="stable")[:, :PREDICTIONS_KEPT]
+    for row, key in enumerate(keys):
+        predictions = [
+            {"category": category_names[c], "probability": round(float(probability[row, c]), 4)} for c in likeliest[row]
+        ]
+        yield {
+            "_key": key,
+            EMBEDDING: rounded(unit[row], EMBEDDING_DECIMALS),
+            MODEL_OF_EMBEDDING: model_version,
+            "predicted_category": predictions[0]["category"],
+            "probability": predictions[0]["probability"],
+            "predictions": predictions,
+        }
+
+
+def rounded(vector: np.ndarray, decimals: int) -> list[float]:
+    """A vector as plain numbers of few digits, so that documents stay short."""
+    return np.round(vector.astype(np.float64), decimals).tolist()
+
+
+def _products(graph: ProductGraph, degree: np.ndarray) -> Iterator[Document]:
+    part = np.empty(graph.num_products, dtype=object)
+    for name, members in graph.split.items():
+        part[members.numpy()] = name
+    for i, key in enumerate(graph.keys):
+        yield {
+            "_key": key,
+            "title": graph.titles[i],
+            "category": graph.category_names[int(graph.y[i])],
+            "split": part[i],
+            "co_purchases": int(degree[i]),
+            "synthetic": graph.synthetic,
+            "features": rounded(graph.x[i].numpy(), FEATURE_DECIMALS),
+        }

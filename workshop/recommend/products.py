@@ -1,0 +1,209 @@
+"""Recommend products: alike, bought together, both at once, varied, and with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from arango.database import StandardDatabase
+
+from workshop.errors import DataInvalidError
+from workshop.recommend.product_graph import EMBEDDING_DECIMALS, PRODUCTS, rounded
+from workshop.store.connection import store_errors
+from workshop.store.embeddings import EMBEDDING
+from workshop.store.queries import run_query
+from workshop.store.vector_index import VectorSearch
+
+POOL = 100
+"""Candidates taken from each source before they are ranked together."""
+NEIGHBOURS = 100
+"""Most co-purchases of a product that are followed; a hub has hundreds."""
+
+
+@dataclass(frozen=True)
+class SimilarProduct:
+    """A product near in embedding space; ``similarity`` is the cosine."""
+
+    key: str
+    title: str
+    category: str | None
+    similarity: float
+
+
+@dataclass(frozen=True)
+class CoPurchase:
+    """A product that was bought together with the one asked for.
+
+    ``weight`` is the edge's, 1 where edges have none; ``shared`` counts the products linked to both.
+    """
+
+    key: str
+    title: str
+    category: str | None
+    weight: float
+    shared: int
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A recommended product; ``score`` ranks, its parts ``graph`` and ``similarity`` lie between 0 and 1."""
+
+    key: str
+    title: str
+    category: str | None
+    score: float
+    graph: float
+    similarity: float
+    bought_together: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one product goes with another: a direct co-purchase, likeness, and the products that link the two."""
+
+    title: str
+    recommended_title: str
+    bought_together: bool
+    similarity: float | None
+    shared_count: int
+    shared: tuple[str, ...]
+
+    def __str__(self) -> str:
+        reasons = [f"{self.shared_count} products are bought with both"] if self.shared_count else []
+        if self.shared:
+            reasons[0] += f", {', '.join(self.shared)} among them"
+        if self.bought_together:
+            reasons.insert(0, "the two are bought together")
+        if self.similarity is not None:
+            reasons.append(f"their embeddings have a cosine of {self.similarity:.2f}")
+        return f"{self.recommended_title}: {'; '.join(reasons) or 'nothing links the two'}"
+
+
+class ProductRecommender:
+    """Recommendations from a store that holds the product graph and its embeddings.
+
+    Args:
+        database: the store.
+        search: whether the vector index is used for :meth:`similar`, from ``ensure_vector_index``; None: exact.
+    """
+
+    def __init__(self, database: StandardDatabase, search: VectorSearch | None = None) -> None:
+        self._database = database
+        self._search = search
+
+    def find(self, text: str, *, limit: int = 10) -> list[dict[str, Any]]:
+        """Products with ``text`` in their title, the most co-purchased first."""
+        return run_query(self._database, "product_find", {"text": text.strip(), "limit": limit})
+
+    def product(self, key: str) -> dict[str, Any]:
+        """The whole document of a product.
+
+        Raises:
+            DataInvalidError: there is no such product.
+        """
+        with store_errors(f"read product {key!r}"):
+            document = self._database.collection(PRODUCTS).get({"_key": key})
+        if document is None:
+            raise DataInvalidError(f"no product has the key {key!r}", hint="recommender.find('part of its title')")
+        return document
+
+    def similar(self, key: str, *, category: str | None = None, limit: int = 10) -> list[SimilarProduct]:
+        """Products nearest to one in embedding space, of one category if wanted.
+
+        Raises:
+            DataInvalidError: there is no such product, or it has no embedding yet.
+        """
+        return self.similar_to(self._vector(key), category=category, exclude=key, limit=limit)
+
+    def similar_to(
+        self, vector: np.ndarray, *, category: str | None = None, exclude: str = "", limit: int = 10
+    ) -> list[SimilarProduct]:
+        """Products nearest to any vector, float ``[256]``."""
+        bind_vars = {
+            "vector": rounded(vector, EMBEDDING_DECIMALS),
+            "exclude": exclude,
+            "category": category,
+            "limit": limit,
+        }
+        if self._search is None or not self._search.approximate:
+            found = run_query(self._database, "product_nearest_exact", bind_vars)
+        else:
+            bind_vars["n_probe"] = self._search.n_probe
+            found = run_query(self._database, "product_nearest_approximate", bind_vars)
+        return [SimilarProduct(**item) for item in found]
+
+    def co_purchased(self, key: str, *, limit: int = 10) -> list[CoPurchase]:
+        """Products that were bought together with one; none for an isolated product.
+
+        Raises:
+            DataInvalidError: there is no such product.
+        """
+        self.product(key)
+        return [CoPurchase(**item) for item in run_query(self._database, "product_co_purchased", _bind(key, limit))]
+
+    def recommend(
+        self, key: str, *, graph_weight: float = 0.5, per_category: int | None = None, limit: int = 10
+    ) -> list[Recommendation]:
+        """What goes with a product, by graph and embedding at once.
+
+        Args:
+            key: the product.
+            graph_weight: from 0, embeddings alone, to 1, the co-purchase graph alone.
+            per_category: at most so many of one category, for variety; None: no limit.
+            limit: length of the list.
+
+        Raises:
+            DataInvalidError: there is no such product, or a number makes no sense.
+        """
+        if not 0 <= graph_weight <= 1 or limit < 1 or (per_category is not None and per_category < 1):
+            raise DataInvalidError(
+                f"expected graph_weight from 0 to 1 and positive limits, received graph_weight={graph_weight},"
+                f" per_category={per_category}, limit={limit}"
+            )
+        self.product(key)
+        bind_vars = {
+            **_bind(key, limit if per_category is None else max(limit, POOL)),
+            "graph_weight": graph_weight,
+            "pool": POOL,
+            "neighbours": NEIGHBOURS,
+        }
+        found = run_query(self._database, "product_recommend", bind_vars)
+        if per_category is not None:
+            bind_vars = {"candidates": found, "per_category": per_category, "limit": limit}
+            found = run_query(self._database, "product_diversify", bind_vars)
+        return [Recommendation(**item) for item in found]
+
+    def explain(self, key: str, recommended: str, *, limit: int = 3) -> Explanation:
+        """Why ``recommended`` goes with ``key``; names the ``limit`` linking products that say most.
+
+        Raises:
+            DataInvalidError: one of the two is not a product.
+        """
+        self.product(key), self.product(recommended)
+        found = run_query(self._database, "product_explain", {**_bind(key, limit), "recommended": recommended})[0]
+        return Explanation(
+            title=found["title"],
+            recommended_title=found["recommended_title"],
+            bought_together=found["bought_together"],
+            similarity=found["similarity"],
+            shared_count=found["shared_count"],
+            shared=tuple(item["title"] for item in found["shared"]),
+        )
+
+    def _vector(self, key: str) -> np.ndarray:
+        vector = self.product(key).get(EMBEDDING)
+        if vector is None:
+            raise DataInvalidError(
+                f"product {key!r} has no embedding yet", hint="embed_catalogue(database, client, ...)"
+            )
+        return np.array(vector)
+
+
+def as_rows(items: list[SimilarProduct] | list[CoPurchase] | list[Recommendation]) -> list[dict[str, Any]]:
+    """Results as dicts, for a table."""
+    return [asdict(item) for item in items]
+
+
+def _bind(key: str, limit: int) -> dict[str, Any]:
+    return {"key": key, "limit": limit}
