@@ -109,15 +109,15 @@ class TritonPythonModel:
         for (position, _), value in zip(self.inputs, inputs, strict=True):
             arguments[position] = value.to(self.device) if isinstance(value, torch.Tensor) else value
         optimised = nullcontext() if self.optimise else torch.jit.optimized_execution(False)
-        with torch.no_grad(), torch.inference_mode(self.inference_mode), optimised:
+        with torch.inference_mode(self.inference_mode), torch.no_grad(), optimised:
             result = self.module(*arguments)
         results = [result] if isinstance(result, torch.Tensor) or is_string_list(result) else list(result)
         return [pick_output(results, position, spec) for position, spec in self.outputs]
 
     def _respond(self, request: Any, answer: list[Any] | Exception) -> Any:
         if isinstance(answer, Exception):
-            message = f"model '{self.name}': {type(answer).__name__}: {answer}"
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
+            pb_utils.Logger.log_verbose(f"model '{self.name}': {answer}")
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"model '{self.name}': {describe(answer)}"))
         wanted = set(request.requested_output_names())
         return pb_utils.InferenceResponse(
             [
@@ -227,6 +227,14 @@ def pick_output(results: list[Any], position: int, spec: dict[str, Any]) -> Any:
     if result.dtype != TORCH_DTYPES[wanted]:
         raise ValueError(f"output '{spec['name']}' is {wanted}, but the model returned {result.dtype}")
     return result.to("cpu")
+
+
+def describe(error: Exception) -> str:
+    """The error in one line; the TorchScript interpreter puts the cause last, below its own stack."""
+    text = str(error).strip()
+    if "TorchScript interpreter" in text:
+        return text.splitlines()[-1]
+    return f"{type(error).__name__}: {text}"
 
 
 def is_string_list(value: Any) -> bool:
