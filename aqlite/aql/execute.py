@@ -1,0 +1,151 @@
+"""Running a query: parse, plan, optimise, compile, and hand out the rows."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aqlite.aql import plan as p
+from aqlite.aql.bindings import check_bindings, declared_parameters
+from aqlite.aql.context import CallContext
+from aqlite.aql.expressions import UNSET
+from aqlite.aql.inspection import named_collections, syntax_object
+from aqlite.aql.optimizer import optimize
+from aqlite.aql.parser import MAX_NESTING, parse
+from aqlite.aql.pipeline import Pipeline
+from aqlite.aql.planner import plan_query
+from aqlite.aql.runtime import DEFAULT_MEMORY_LIMIT, Runtime
+from aqlite.errors import ArangoError
+from aqlite.storage.api import StoreView
+
+# A query may nest MAX_NESTING levels; planning, compiling and running it take several Python frames for each.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 16 * MAX_NESTING))
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """Options of one query, as in the body of ``POST /_api/cursor``.
+
+    Attributes:
+        full_count: count the rows there would be without the last top-level ``LIMIT``.
+        max_runtime: seconds after which the query is killed (error 1500); 0 means no limit.
+        memory_limit: bytes that kept rows may take (error 32); 0 means no limit.
+        fail_on_warning: turn the first warning into an error.
+        max_warning_count: how many warnings are kept.
+        user: name that ``CURRENT_USER()`` answers.
+    """
+
+    full_count: bool = False
+    max_runtime: float = 0.0
+    memory_limit: int = DEFAULT_MEMORY_LIMIT
+    fail_on_warning: bool = False
+    max_warning_count: int = 10
+    user: str | None = "root"
+
+
+@dataclass
+class QueryResult:
+    """Outcome of a query: all rows, warnings (``code``, ``message``) and ArangoDB's statistics."""
+
+    rows: list[Any]
+    warnings: list[dict[str, Any]]
+    stats: dict[str, Any]
+    plan: p.QueryPlan = field(repr=False)
+
+
+def prepare(view: StoreView, text: str, bind_vars: Mapping[str, Any], full_count: bool = False) -> p.QueryPlan:
+    """Parse, plan and optimise a query.
+
+    Raises:
+        ArangoError: for whatever is wrong with the text or the bind parameters.
+    """
+    plan = plan_query(view, parse(text), bind_vars)
+    if full_count:
+        last = next((node for node in reversed(plan.body.nodes) if isinstance(node, p.LimitNode)), None)
+        if last is not None:
+            last.full_count = True
+    optimize(view, plan)
+    return plan
+
+
+def run_query(
+    view: StoreView, text: str, bind_vars: Mapping[str, Any] | None = None, options: QueryOptions | None = None
+) -> QueryResult:
+    """Run a query to its end.
+
+    Raises:
+        ArangoError: for errors in the query, and what running it meets (limits, unique constraints, ...).
+    """
+    options = options or QueryOptions()
+    started = time.monotonic()
+    plan = prepare(view, text, bind_vars or {}, options.full_count)
+    context = CallContext(
+        view=view,
+        deadline=started + options.max_runtime if options.max_runtime else None,
+        database=getattr(view, "database", "_system"),
+        user=options.user,
+        fail_on_warning=options.fail_on_warning,
+        max_warnings=options.max_warning_count,
+    )
+    for number, message in plan.warnings:
+        context.warn(number, message)
+    runtime = Runtime(view, context, len(plan.variables), options.memory_limit)
+    runtime.statistics.started = started
+    rows = list(_rows(runtime, plan))
+    return QueryResult(rows, context.warnings, runtime.statistics.as_dict(), plan)
+
+
+def _rows(runtime: Runtime, plan: p.QueryPlan) -> Iterator[Any]:
+    rows = Pipeline(runtime).compile_rows(plan.body)
+    frame = [None] * len(plan.variables) + [UNSET] * (runtime.frame_size - len(plan.variables))
+    try:
+        yield from rows(frame)
+    except ArangoError as error:
+        raise _while_executing(error) from error
+
+
+def _while_executing(error: ArangoError) -> ArangoError:
+    """The same error in the wording of ArangoDB's query engine."""
+    message = error.message
+    if message.startswith("AQL: "):
+        return error
+    return ArangoError(error.error_num, f"AQL: {message} (while executing)", http=error.http)
+
+
+# --- looking at a query without running it --------------------------------------------------------------------
+@dataclass(frozen=True)
+class ParsedQuery:
+    """What ``POST /_api/query`` tells about a query: collection names, bind parameters, and the tree."""
+
+    collections: list[str]
+    bind_vars: list[str]
+    ast: list[dict[str, Any]]
+
+
+def parse_query(text: str) -> ParsedQuery:
+    """Parse a query without looking at the data.
+
+    Raises:
+        ArangoError: 1501 with line and column, 1502, 1524.
+    """
+    query = parse(text)
+    reads, writes = named_collections(query)
+    names = sorted(reads | writes)
+    return ParsedQuery(names, declared_parameters(query), [syntax_object(query)])
+
+
+def query_collections(text: str, bind_vars: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Names of the collections that a query reads and writes, as far as its text tells.
+
+    Vertex collections reached by edges, the collections of a named graph and those that functions read are not
+    among them. The server uses the writes to tell reading queries from writing ones.
+
+    Raises:
+        ArangoError: 1501, 1502, 1524, 1551-1553.
+    """
+    query = parse(text)
+    check_bindings(query, bind_vars)
+    return named_collections(query, bind_vars)

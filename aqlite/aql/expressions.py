@@ -1,0 +1,351 @@
+"""Resolved expressions to Python closures: ``closure(frame) -> value``.
+
+A frame is the list of one row's variable values, by slot. What does not depend on the innermost loop is computed once
+per iteration of the loop it does depend on: its value waits in a slot of its own, which that loop empties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aqlite.aql import ast
+from aqlite.aql import plan as p
+from aqlite.aql import values as v
+from aqlite.aql.functions import FUNCTIONS
+from aqlite.aql.inline_calls import INLINE_CALLS
+from aqlite.aql.operators import binary_operator, comparison, quantified_comparison
+from aqlite.errors import ArangoError
+
+if TYPE_CHECKING:
+    from aqlite.aql.runtime import Runtime
+
+Frame = list
+Closure = Callable[[Frame], Any]
+
+UNSET = object()
+"""Content of a slot whose value is still to be computed."""
+
+_HEAVY = (ast.Call, p.SubqueryValue, p.ResolvedExpansion, p.ResolvedQuestion, ast.Array, ast.Object, ast.Range)
+
+
+def deterministic(root: ast.Expr) -> bool:
+    """Whether the value depends on the variables read alone, and computing it changes nothing."""
+    for part in p.walk(root):
+        if isinstance(part, ast.Call):
+            function = FUNCTIONS.get(part.name)
+            if function is not None and not function.deterministic:
+                return False
+        elif isinstance(part, p.SubqueryValue):
+            for node in part.block.nodes:
+                if isinstance(node, (p.ModifyNode, p.UpsertNode)):
+                    return False
+                if not all(deterministic(expression) for expression in node.expressions()):
+                    return False
+    return True
+
+
+class ExpressionCompiler:
+    """Compiles the expressions of one execution of a plan."""
+
+    def __init__(self, runtime: Runtime, compile_block: Callable[[p.BlockPlan], Callable[[Frame], list]]) -> None:
+        self.runtime = runtime
+        self.compile_block = compile_block
+        self.level = 0
+        self.memo_slots: list[list[int]] = [[]]
+
+    # --- loops ------------------------------------------------------------------------------------------------
+    def enter_loop(self, *variables: p.Variable | None) -> list[int]:
+        """Everything compiled from now on runs inside one more loop, which binds the variables.
+
+        Returns:
+            Slots that the loop must set to ``UNSET`` at each iteration; filled while its body is compiled.
+        """
+        self.level += 1
+        self.memo_slots.append([])
+        for variable in variables:
+            if variable is not None:
+                variable.level = self.level
+        return self.memo_slots[self.level]
+
+    def leave_loops(self, level: int) -> None:
+        """Go back to the level at which an enclosing block was."""
+        del self.memo_slots[level + 1 :]
+        self.level = level
+
+    def level_of(self, node: ast.Expr) -> int:
+        """Innermost loop that the value depends on."""
+        return max((variable.level for variable in p.used_variables(node)), default=0)
+
+    # --- entry ------------------------------------------------------------------------------------------------
+    def compile(self, node: ast.Expr) -> Closure:
+        """Closure that computes the expression."""
+        if isinstance(node, _HEAVY) and self.level > 0:
+            level = self.level_of(node)
+            if level < self.level and deterministic(node):
+                return self._hoisted(node, level)
+        return self._compilers[type(node)](self, node)
+
+    def _hoisted(self, node: ast.Expr, level: int) -> Closure:
+        inner_level, inner_slots = self.level, self.memo_slots
+        self.level, self.memo_slots = level, inner_slots[: level + 1]
+        compute = self._compilers[type(node)](self, node)
+        self.level, self.memo_slots = inner_level, inner_slots
+        if level == 0:
+            return _once(compute)
+        slot = self.runtime.new_slot()
+        self.memo_slots[level].append(slot)
+
+        def memo(frame: Frame) -> Any:
+            value = frame[slot]
+            if value is UNSET:
+                value = frame[slot] = compute(frame)
+            return value
+
+        return memo
+
+    def compile_all(self, nodes: tuple[ast.Expr, ...]) -> list[Closure]:
+        """One closure per expression."""
+        return [self.compile(node) for node in nodes]
+
+    # --- values -----------------------------------------------------------------------------------------------
+    def _literal(self, node: ast.Literal) -> Closure:
+        value = node.value
+        return lambda frame: value
+
+    def _variable(self, node: p.VarRef) -> Closure:
+        slot = node.variable.slot
+        return lambda frame: frame[slot]
+
+    def _array(self, node: ast.Array) -> Closure:
+        items = self.compile_all(node.items)
+        return lambda frame: [item(frame) for item in items]
+
+    def _object(self, node: ast.Object) -> Closure:
+        if all(isinstance(key, ast.Literal) for key, _ in node.entries):
+            entries = [(v.to_string(key.value), self.compile(value)) for key, value in node.entries]
+            return lambda frame: {name: value(frame) for name, value in entries}
+        computed = [(self.compile(key), self.compile(value)) for key, value in node.entries]
+        return lambda frame: {v.to_string(key(frame)): value(frame) for key, value in computed}
+
+    def _attribute(self, node: ast.Attribute) -> Closure:
+        name = node.name
+        if isinstance(node.base, p.VarRef):
+            slot = node.base.variable.slot
+
+            def attribute_of_variable(frame: Frame) -> Any:
+                value = frame[slot]
+                return value.get(name) if value.__class__ is dict else None
+
+            return attribute_of_variable
+        base = self.compile(node.base)
+
+        def attribute(frame: Frame) -> Any:
+            value = base(frame)
+            return value.get(name) if value.__class__ is dict else None
+
+        return attribute
+
+    def _index(self, node: ast.Index) -> Closure:
+        base, index = self.compile(node.base), self.compile(node.index)
+        return lambda frame: element_at(base(frame), index(frame))
+
+    def _range(self, node: ast.Range) -> Closure:
+        low, high = self.compile(node.low), self.compile(node.high)
+        return lambda frame: v.materialise_range(v.integer_range(low(frame), high(frame)))
+
+    # --- operators --------------------------------------------------------------------------------------------
+    def _unary(self, node: ast.Unary) -> Closure:
+        operand = self.compile(node.operand)
+        if node.op == "!":
+            return lambda frame: not v.truthy(operand(frame))
+        if node.op == "-":
+            return lambda frame: v.negate(operand(frame))
+        return lambda frame: v.to_number(operand(frame))
+
+    def _binary(self, node: ast.Binary) -> Closure:
+        left, right = self.compile(node.left), self.compile(node.right)
+        constant = node.right.value if isinstance(node.right, ast.Literal) else UNSET
+        return binary_operator(self.runtime.context, node.op, left, right, constant, UNSET)
+
+    def _array_comparison(self, node: ast.ArrayComparison) -> Closure:
+        left, right = self.compile(node.left), self.compile(node.right)
+        amount = None if node.amount is None else self.compile(node.amount)
+        test = comparison(self.runtime.context, node.op)
+        needs_array = node.op in ("IN", "NOT IN")
+        return quantified_comparison(node.quantifier, amount, test, left, right, needs_array)
+
+    def _ternary(self, node: ast.Ternary) -> Closure:
+        condition, otherwise = self.compile(node.condition), self.compile(node.otherwise)
+        if node.then is None:
+
+            def short(frame: Frame) -> Any:
+                value = condition(frame)
+                return value if v.truthy(value) else otherwise(frame)
+
+            return short
+        then = self.compile(node.then)
+        return lambda frame: then(frame) if v.truthy(condition(frame)) else otherwise(frame)
+
+    # --- arrays -----------------------------------------------------------------------------------------------
+    def _expansion(self, node: p.ResolvedExpansion) -> Closure:
+        base = self.compile(node.base)
+        bounds = None
+        if node.limit is not None:
+            bounds = self.compile(node.limit.offset), self.compile(node.limit.count)
+        level = self.level
+        emptied, slot = self.enter_loop(node.current), node.current.slot
+        condition = None if node.condition is None else self.compile(node.condition)
+        projection = None if node.projection is None else self.compile(node.projection)
+        plain = isinstance(node.tail, p.VarRef)
+        tail = None if plain else self.compile(node.tail)
+        self.leave_loops(level)
+        flatten_levels = node.levels - 1
+
+        def expand(frame: Frame) -> list:
+            items = base(frame)
+            if items.__class__ is not list:
+                return []
+            if flatten_levels:
+                items = flatten(items, flatten_levels)
+            skip, left = 0, -1
+            if bounds is not None:
+                skip, left = (max(0, int(v.to_number(bound(frame)))) for bound in bounds)
+            found = []
+            for item in items:
+                if left == 0:
+                    break
+                frame[slot] = item
+                for memo in emptied:
+                    frame[memo] = UNSET
+                if condition is not None and not v.truthy(condition(frame)):
+                    continue
+                if skip:
+                    skip -= 1
+                    continue
+                left -= 1
+                if projection is not None:
+                    item = frame[slot] = projection(frame)
+                found.append(item if tail is None else tail(frame))
+            return found
+
+        return expand
+
+    def _question(self, node: p.ResolvedQuestion) -> Closure:
+        base = self.compile(node.base)
+        low, high = self._amounts(node)
+        level = self.level
+        emptied, slot = self.enter_loop(node.current), node.current.slot
+        condition = None if node.condition is None else self.compile(node.condition)
+        self.leave_loops(level)
+
+        def question(frame: Frame) -> bool:
+            items = base(frame)
+            if items.__class__ is not list:
+                return False
+            matches = 0
+            for item in items:
+                frame[slot] = item
+                for memo in emptied:
+                    frame[memo] = UNSET
+                matches += condition is None or v.truthy(condition(frame))
+            return low(frame, len(items)) <= matches <= high(frame, len(items))
+
+        return question
+
+    def _amounts(self, node: p.ResolvedQuestion) -> tuple[Callable, Callable]:
+        """Smallest and largest accepted number of matches, each from the frame and the array's length."""
+        amount = node.amount
+        if node.quantifier == "ALL":
+            return (lambda frame, size: size), (lambda frame, size: size)
+        if node.quantifier == "NONE":
+            return (lambda frame, size: 0), (lambda frame, size: 0)
+        if amount is None:
+            return (lambda frame, size: 1), (lambda frame, size: size)
+        low = self.compile(amount.low if isinstance(amount, ast.Range) else amount)
+        if node.quantifier == "AT LEAST":
+            return (lambda frame, size: v.to_number(low(frame))), (lambda frame, size: size)
+        high = self.compile(amount.high) if isinstance(amount, ast.Range) else low
+        return (lambda frame, size: v.to_number(low(frame))), (lambda frame, size: v.to_number(high(frame)))
+
+    # --- calls and subqueries ---------------------------------------------------------------------------------
+    def _call(self, node: ast.Call) -> Closure:
+        if node.name not in FUNCTIONS:
+            raise ArangoError(1554, f"AQL: failed vector search: {node.name}() needs a vector index (while executing)")
+        arguments = self.compile_all(node.arguments)
+        function, context = FUNCTIONS[node.name].call, self.runtime.context
+        inline = INLINE_CALLS.get((node.name, len(arguments)))
+        if inline is not None:
+            return inline(context, function, *arguments)
+        if len(arguments) == 1:
+            (only,) = arguments
+            return lambda frame: function(context, only(frame))
+        if len(arguments) == 2:
+            first, second = arguments
+            return lambda frame: function(context, first(frame), second(frame))
+        return lambda frame: function(context, *[argument(frame) for argument in arguments])
+
+    def _subquery(self, node: p.SubqueryValue) -> Closure:
+        level = self.level
+        run = self.compile_block(node.block)
+        self.leave_loops(level)
+        return run
+
+    _compilers: dict[type, Callable[..., Closure]] = {
+        ast.Literal: _literal,
+        p.VarRef: _variable,
+        ast.Array: _array,
+        ast.Object: _object,
+        ast.Attribute: _attribute,
+        ast.Index: _index,
+        ast.Range: _range,
+        ast.Unary: _unary,
+        ast.Binary: _binary,
+        ast.ArrayComparison: _array_comparison,
+        ast.Ternary: _ternary,
+        p.ResolvedExpansion: _expansion,
+        p.ResolvedQuestion: _question,
+        ast.Call: _call,
+        p.SubqueryValue: _subquery,
+    }
+
+
+def _once(compute: Closure) -> Closure:
+    """A value that no loop changes: computed when first needed."""
+    cell = [UNSET]
+
+    def value(frame: Frame) -> Any:
+        if cell[0] is UNSET:
+            cell[0] = compute(frame)
+        return cell[0]
+
+    return value
+
+
+def element_at(base: Any, index: Any) -> Any:
+    """``base[index]``: arrays by position (negative from the end), objects by attribute name; null otherwise."""
+    if base.__class__ is list:
+        if index.__class__ is str:
+            if not index.lstrip("-").isdecimal():
+                return None
+            index = int(index)
+        elif not v.is_number(index):
+            return None
+        position = int(index)
+        return base[position] if -len(base) <= position < len(base) else None
+    if base.__class__ is dict:
+        if index.__class__ is str:
+            return base.get(index)
+        return base.get(v.to_string(index)) if v.is_number(index) else None
+    return None
+
+
+def flatten(items: list, levels: int) -> list:
+    """The array with arrays inside it unpacked, ``levels`` deep."""
+    flat: list = []
+    for item in items:
+        if item.__class__ is list:
+            flat.extend(flatten(item, levels - 1) if levels > 1 else item)
+        else:
+            flat.append(item)
+    return flat

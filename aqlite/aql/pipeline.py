@@ -1,0 +1,247 @@
+"""Plan nodes to generators. A stage drives the stage before it, sets its variables in the frame and yields per row.
+
+All rows of a query share one frame: a stage that keeps rows (sorting, writing) keeps copies and puts them back.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from aqlite.aql import ast
+from aqlite.aql import plan as p
+from aqlite.aql import values as v
+from aqlite.aql.collect import collect_stage
+from aqlite.aql.expressions import UNSET, Closure, ExpressionCompiler, Frame
+from aqlite.aql.modify import modify_stage, upsert_stage
+from aqlite.aql.paths import path_stage
+from aqlite.aql.runtime import Runtime
+from aqlite.aql.scans import index_documents, near_vector_stage, exact_vector_stage
+from aqlite.aql.stages import Stage, loop_stage
+from aqlite.aql.traversal import traversal_stage
+from aqlite.aql.window import window_stage
+
+
+class Pipeline:
+    """Compiles a plan for one execution."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.expressions = ExpressionCompiler(runtime, self.compile_subquery)
+
+    def compile_rows(self, block: p.BlockPlan) -> Callable[[Frame], Iterator[Any]]:
+        """Function that runs a block and yields its results one by one."""
+        stage: Stage = _once
+        for node in block.nodes:
+            if isinstance(node, p.ReturnNode):
+                return self._results(stage, node)
+            stage = self._stages[type(node)](self, stage, node)
+
+        def no_results(frame: Frame) -> Iterator[Any]:
+            for _ in stage(frame):
+                pass
+            return iter(())
+
+        return no_results
+
+    def compile_subquery(self, block: p.BlockPlan) -> Closure:
+        """Function that runs a block and gives the array of its results."""
+        rows = self.compile_rows(block)
+        runtime = self.runtime
+
+        def run(frame: Frame) -> list:
+            before = runtime.memory
+            found = list(rows(frame))
+            runtime.release(before)
+            runtime.keep(found)
+            return found
+
+        return run
+
+    def _results(self, stage: Stage, node: p.ReturnNode) -> Callable[[Frame], Iterator[Any]]:
+        value = self.expressions.compile(node.value)
+        keep = self.runtime.keep
+
+        def rows(frame: Frame) -> Iterator[Any]:
+            for _ in stage(frame):
+                result = value(frame)
+                keep(result)
+                yield result
+
+        def distinct_rows(frame: Frame) -> Iterator[Any]:
+            seen = set()
+            for _ in stage(frame):
+                result = value(frame)
+                key = v.equality_key(result)
+                if key not in seen:
+                    seen.add(key)
+                    keep(result)
+                    yield result
+
+        return distinct_rows if node.distinct else rows
+
+    # --- sources ----------------------------------------------------------------------------------------------
+    def _enumerate_collection(self, source: Stage, node: p.EnumerateCollection) -> Stage:
+        view, statistics, name = self.runtime.view, self.runtime.statistics, node.collection
+        emptied = self.expressions.enter_loop(node.variable)
+
+        def documents(_: Frame) -> Iterator[dict]:
+            for document in view.scan(name):
+                statistics.scanned_full += 1
+                yield document
+
+        return loop_stage(self.runtime, source, documents, node.variable.slot, emptied)
+
+    def _index_scan(self, source: Stage, node: p.IndexScan) -> Stage:
+        documents = index_documents(self.runtime, self.expressions, node)
+        emptied = self.expressions.enter_loop(node.variable)
+        return loop_stage(self.runtime, source, documents, node.variable.slot, emptied)
+
+    def _enumerate_list(self, source: Stage, node: p.EnumerateList) -> Stage:
+        items = self._items(node.source)
+        emptied = self.expressions.enter_loop(node.variable)
+        return loop_stage(self.runtime, source, items, node.variable.slot, emptied)
+
+    def _items(self, source: ast.Expr) -> Callable[[Frame], Iterable]:
+        if isinstance(source, ast.Range):
+            low, high = self.expressions.compile(source.low), self.expressions.compile(source.high)
+            return lambda frame: v.integer_range(low(frame), high(frame))
+        value, context = self.expressions.compile(source), self.runtime.context
+
+        def items(frame: Frame) -> list:
+            array = value(frame)
+            if array.__class__ is list:
+                return array
+            context.warn(
+                1563,
+                "collection or array expected as operand to FOR loop; you provided a value of type "
+                f"'{v.type_name(array)}'",
+            )
+            return []
+
+        return items
+
+    # --- row by row -------------------------------------------------------------------------------------------
+    def _calculation(self, source: Stage, node: p.Calculation) -> Stage:
+        node.variable.level = self.expressions.level
+        if self.expressions.level:
+            node.variable.level = self._calculation_level(node.value)
+        value, slot = self.expressions.compile(node.value), node.variable.slot
+
+        def stage(frame: Frame) -> Iterator[None]:
+            for _ in source(frame):
+                frame[slot] = value(frame)
+                yield
+
+        return stage
+
+    def _calculation_level(self, value: ast.Expr) -> int:
+        from aqlite.aql.expressions import deterministic
+
+        return self.expressions.level_of(value) if deterministic(value) else self.expressions.level
+
+    def _filter(self, source: Stage, node: p.FilterNode) -> Stage:
+        condition, statistics = self.expressions.compile(node.condition), self.runtime.statistics
+
+        def stage(frame: Frame) -> Iterator[None]:
+            for _ in source(frame):
+                value = condition(frame)
+                if value is True or v.truthy(value):
+                    yield
+                else:
+                    statistics.filtered += 1
+
+        return stage
+
+    def _limit(self, source: Stage, node: p.LimitNode) -> Stage:
+        offset, end, statistics = node.offset, node.offset + node.count, self.runtime.statistics
+
+        def stage(frame: Frame) -> Iterator[None]:
+            if end == offset and not node.full_count:
+                return
+            seen = 0
+            for _ in source(frame):
+                seen += 1
+                if offset < seen <= end:
+                    yield
+                if seen >= end and not node.full_count:
+                    return
+            if node.full_count:
+                statistics.full_count = seen
+
+        return stage
+
+    def _sort(self, source: Stage, node: p.SortNode) -> Stage:
+        closures = [self.expressions.compile(value) for value, _ in node.keys]
+        directions = [descending for _, descending in node.keys]
+        runtime = self.runtime
+
+        def keyed(frame: Frame) -> Iterator[tuple]:
+            for _ in source(frame):
+                yield [v.sort_key(closure(frame)) for closure in closures], runtime.keep_row(frame)
+
+        def stage(frame: Frame) -> Iterator[None]:
+            before = runtime.memory
+            for _, row in _ordered(keyed(frame), directions, node.limit):
+                frame[:] = row
+                yield
+            runtime.release(before)
+
+        return stage
+
+    # --- the rest has modules of its own ----------------------------------------------------------------------
+    _stages: dict[type, Callable[[Pipeline, Stage, Any], Stage]] = {
+        p.EnumerateCollection: _enumerate_collection,
+        p.IndexScan: _index_scan,
+        p.EnumerateList: _enumerate_list,
+        p.Calculation: _calculation,
+        p.FilterNode: _filter,
+        p.LimitNode: _limit,
+        p.SortNode: _sort,
+        p.CollectNode: lambda self, source, node: collect_stage(self.runtime, self.expressions, source, node),
+        p.WindowNode: lambda self, source, node: window_stage(self.runtime, self.expressions, source, node),
+        p.ModifyNode: lambda self, source, node: modify_stage(self.runtime, self.expressions, source, node),
+        p.UpsertNode: lambda self, source, node: upsert_stage(self.runtime, self.expressions, source, node),
+        p.TraversalNode: lambda self, source, node: traversal_stage(self.runtime, self.expressions, source, node),
+        p.PathNode: lambda self, source, node: path_stage(self.runtime, self.expressions, source, node),
+        p.EnumerateNearVectors: lambda self, source, node: near_vector_stage(
+            self.runtime, self.expressions, source, node
+        ),
+        p.ExactVectors: lambda self, source, node: exact_vector_stage(self.runtime, self.expressions, source, node),
+    }
+
+
+def _once(frame: Frame) -> Iterator[None]:
+    yield
+
+
+class _Descending:
+    """Sort key in reverse order."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: tuple) -> None:
+        self.key = key
+
+    def __lt__(self, other: _Descending) -> bool:
+        return other.key < self.key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and self.key == other.key
+
+
+def _ordered(keyed: Iterator[tuple], directions: list[bool], limit: int | None) -> list[tuple]:
+    """(keys, row) pairs in order, equal keys in order of arrival; only the first ``limit`` when given."""
+    if all(directions) or not any(directions):
+        key, reverse = itemgetter(0), directions[0]
+        if limit is None:
+            return sorted(keyed, key=key, reverse=reverse)
+        return (heapq.nlargest if reverse else heapq.nsmallest)(limit, keyed, key=key)
+
+    def mixed(pair: tuple) -> list:
+        return [_Descending(key) if down else key for key, down in zip(pair[0], directions, strict=True)]
+
+    return sorted(keyed, key=mixed) if limit is None else heapq.nsmallest(limit, keyed, key=mixed)
