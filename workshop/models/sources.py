@@ -123,6 +123,8 @@ def _load(kind: type, source: TextModelSource, dtype: torch.dtype) -> PreTrained
         raise ModelSourceError(f"{source.name} did not load from {source.folder}: {error}") from error
     finally:
         transformers_logging.set_verbosity(level)
+    # tracing reads every attribute, and reading this one unset prints a warning about training losses
+    model.loss_type = "ForSequenceClassification"
     return model.eval()
 
 

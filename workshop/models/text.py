@@ -29,14 +29,15 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(clean)]
 
 
-def pad(token_ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pad to the longest row.
+def pad(token_ids: Sequence[Sequence[int]], multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Pad to the longest row, rounded up to ``multiple``.
 
     Returns:
-        ``input_ids`` and ``attention_mask``, both int64 ``[rows, longest]``; the mask is 1 on real tokens.
+        ``input_ids`` and ``attention_mask``, both int64 ``[rows, length]``; the mask is 1 on real tokens.
     """
     lengths = np.fromiter((len(ids) for ids in token_ids), dtype=np.int64, count=len(token_ids))
-    mask = (np.arange(lengths.max(initial=0)) < lengths[:, None]).astype(np.int64)
+    longest = -(-lengths.max(initial=0) // multiple) * multiple
+    mask = (np.arange(longest) < lengths[:, None]).astype(np.int64)
     input_ids = np.zeros_like(mask)
     input_ids[mask.astype(bool)] = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in token_ids])
     return input_ids, mask
