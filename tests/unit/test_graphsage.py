@@ -9,7 +9,14 @@ import torch
 from safetensors.torch import save_file
 
 from workshop.errors import CheckpointError, ModelError, RepositoryError
-from workshop.models.checkpoint import load_model, load_training_state, read_about, save_model, save_training_state
+from workshop.models.checkpoint import (
+    METADATA_KEY,
+    load_model,
+    load_training_state,
+    read_about,
+    save_model,
+    save_training_state,
+)
 from workshop.models.graphsage import Architecture, GraphSAGE, sorted_edges
 from workshop.models.graphsage_products import (
     ARCHITECTURE,
@@ -153,14 +160,20 @@ def test_checkpoint_round_trip(checkpoint, model):
     assert read_about(checkpoint)["data"] == "random"
 
 
+def test_equal_weights_make_equal_files(checkpoint, model, tmp_path):
+    again = tmp_path / "again.safetensors"
+    save_model(again, model, {"data": "random"})
+    assert again.read_bytes() == checkpoint.read_bytes()
+
+
 def test_checkpoint_of_another_architecture_is_refused(checkpoint):
     with pytest.raises(CheckpointError, match=r"expected .*in_channels=64.*received .*in_channels=100"):
         load_model(checkpoint, expected=Architecture(in_channels=64))
 
 
-def altered(checkpoint: Path, path: Path, *, architecture: str | None = None, **tensors: torch.Tensor) -> Path:
+def altered(checkpoint: Path, path: Path, *, about: str | None = None, **tensors: torch.Tensor | None) -> Path:
     state = {**load_model(checkpoint).state_dict(), **tensors}
-    metadata = {"architecture": architecture or read_about(checkpoint)["architecture"]}
+    metadata = {METADATA_KEY: about or json.dumps(read_about(checkpoint))}
     save_file({name: value for name, value in state.items() if value is not None}, path, metadata=metadata)
     return path
 
@@ -171,9 +184,10 @@ def altered(checkpoint: Path, path: Path, *, architecture: str | None = None, **
         ({"convs.0.lin_l.bias": torch.full((256,), float("nan"))}, "not finite"),
         ({"convs.0.lin_l.bias": torch.zeros(3)}, "tensors do not fit"),
         ({"convs.2.lin_l.weight": None}, "tensors do not fit"),
-        ({"architecture": json.dumps({"layers": 3})}, "says no GraphSAGE architecture"),
-        ({"architecture": json.dumps({"num_layers": 1})}, "says no GraphSAGE architecture"),
-        ({"architecture": "-"}, "says no GraphSAGE architecture"),
+        ({"about": '{"architecture": {"layers": 3}}'}, "says no GraphSAGE architecture"),
+        ({"about": '{"architecture": {"num_layers": 1}}'}, "says no GraphSAGE architecture"),
+        ({"about": "{}"}, "says no GraphSAGE architecture"),
+        ({"about": "-"}, "damaged"),
     ],
 )
 def test_inconsistent_checkpoints_are_refused(checkpoint, tmp_path, changes, message):

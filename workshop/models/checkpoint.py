@@ -21,6 +21,7 @@ from workshop.errors import CheckpointError, ModelError
 from workshop.files import replacing
 from workshop.models.graphsage import Architecture, GraphSAGE
 
+METADATA_KEY = "graphsage"
 REBUILD = "run notebooks/03_train_graphsage.ipynb, or python scripts/train_graphsage.py"
 
 
@@ -32,7 +33,8 @@ def save_model(path: Path, model: GraphSAGE, about: Mapping[str, str]) -> None:
         model: the trained model.
         about: text kept with the weights: data set, task, scores.
     """
-    metadata = {**about, "architecture": json.dumps(asdict(model.architecture))}
+    # one entry only: safetensors writes several in no fixed order, and equal weights should make equal files
+    metadata = {METADATA_KEY: json.dumps({**about, "architecture": asdict(model.architecture)}, sort_keys=True)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(path) as aside:
         save_file(tensors, aside, metadata=metadata)
@@ -48,8 +50,8 @@ def load_model(path: Path, expected: Architecture | None = None) -> GraphSAGE:
     Raises:
         CheckpointError: missing, damaged, without an architecture, of another one, or with other tensors than it says.
     """
-    tensors, metadata = _read_safetensors(path)
-    architecture = _architecture(path, metadata)
+    tensors, about = _read_safetensors(path)
+    architecture = _architecture(path, about)
     if expected is not None and architecture != expected:
         raise CheckpointError(f"{path}: expected {expected}, received {architecture}", hint=REBUILD)
     model = GraphSAGE(architecture)
@@ -62,8 +64,8 @@ def load_model(path: Path, expected: Architecture | None = None) -> GraphSAGE:
     return model.eval()
 
 
-def read_about(path: Path) -> dict[str, str]:
-    """The text kept with the weights.
+def read_about(path: Path) -> dict[str, Any]:
+    """What is kept with the weights: the text given to :func:`save_model`, and the architecture.
 
     Raises:
         CheckpointError: missing or damaged.
@@ -93,19 +95,20 @@ def load_training_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     _require(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            about = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or damaged: {error}", hint=REBUILD) from error
 
 
-def _architecture(path: Path, metadata: Mapping[str, str]) -> Architecture:
+def _architecture(path: Path, about: Mapping[str, Any]) -> Architecture:
     try:
-        return Architecture(**json.loads(metadata["architecture"]))
-    except (KeyError, TypeError, ValueError, ModelError) as error:
+        return Architecture(**about["architecture"])
+    except (KeyError, TypeError, ModelError) as error:
         raise CheckpointError(f"{path}: says no GraphSAGE architecture ({error!r})", hint=REBUILD) from error
 
 

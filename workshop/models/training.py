@@ -148,13 +148,14 @@ def fit(
             _restore(state, state_path, identity)
             log.info("resuming %s after epoch %d", state_path, len(state.history) - 1)
         objective = _objective(data, config)
-        while not _finished(state, config):
-            record = _run_epoch(state, objective, torch.device(device), progress)
-            state.note_epoch(record, objective.monitored)
-            if state_path is not None:
-                _save(state, state_path, identity)
-            if on_epoch is not None:
-                on_epoch(record)
+        with _progress_bar(state, objective, config, progress) as bar:
+            while not _finished(state, config):
+                record = _run_epoch(state, objective, torch.device(device), bar)
+                state.note_epoch(record, objective.monitored)
+                if state_path is not None:
+                    _save(state, state_path, identity)
+                if on_epoch is not None:
+                    on_epoch(record)
     model.load_state_dict(state.best_weights)
     return TrainingResult(model.cpu().eval(), state.history, state.best_epoch, state.best_score)
 
@@ -231,19 +232,17 @@ def _finished(state: _State, config: TrainingConfig) -> bool:
     return done >= config.max_epochs or (done > 0 and done - 1 - state.best_epoch >= config.patience)
 
 
-def _run_epoch(state: _State, objective: Objective, device: torch.device, progress: bool) -> EpochRecord:
+def _progress_bar(state: _State, objective: Objective, config: TrainingConfig, show: bool) -> tqdm:
+    batches = objective.num_batches()
+    begun = len(state.history) * batches
+    return tqdm(total=config.max_epochs * batches, initial=begun, unit="batch", desc="training", disable=not show)
+
+
+def _run_epoch(state: _State, objective: Objective, device: torch.device, bar: tqdm) -> EpochRecord:
     epoch, began = len(state.history), time.perf_counter()
     state.model.train()
-    total = torch.zeros((), dtype=torch.float64)
-    bar = tqdm(
-        objective.batches(epoch),
-        total=objective.num_batches(),
-        desc=f"epoch {epoch + 1}",
-        unit="batch",
-        leave=False,
-        disable=not progress,
-    )
-    for batch in bar:
+    total = 0.0
+    for batch in objective.batches(epoch):
         state.optimizer.zero_grad()
         loss = objective.loss(state.model, batch.to(device))
         if not loss.isfinite():
@@ -254,10 +253,12 @@ def _run_epoch(state: _State, objective: Objective, device: torch.device, progre
         loss.backward()
         state.optimizer.step()
         total += loss.item()
+        bar.update()
     trained = time.perf_counter()
     scores = objective.score(state.model)
-    scored = time.perf_counter()
-    return EpochRecord(epoch, total.item() / objective.num_batches(), scores, trained - began, scored - trained)
+    bar.set_postfix({"epoch": epoch + 1, **scores})
+    mean_loss = total / objective.num_batches()
+    return EpochRecord(epoch, mean_loss, scores, trained - began, time.perf_counter() - trained)
 
 
 def _identity(data: Data, config: TrainingConfig, architecture: Architecture) -> dict[str, Any]:
