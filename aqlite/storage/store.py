@@ -20,7 +20,6 @@ from aqlite.storage.view import View, WriteView
 
 _IDLE_CONNECTIONS = 8
 _WRITER_CACHE_KIB = 16 * 1024
-LOCK_TIMEOUT = 30.0
 
 
 class Store:
@@ -29,16 +28,25 @@ class Store:
     Args:
         folder: the data folder; made when missing.
         cache_bytes: bound of the decoded-document cache.
+        lock_timeout: seconds a writer waits for another one.
         max_pages: bound of the file's size in SQLite pages, ``None`` for none.
 
     Raises:
         DataFolderError: the folder is in use, of another format, or damaged.
     """
 
-    def __init__(self, folder: Path, *, cache_bytes: int = 192 * 2**20, max_pages: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cache_bytes: int = 192 * 2**20,
+        lock_timeout: float = 15.0,
+        max_pages: int | None = None,
+    ) -> None:
         self._folder = DataFolder(folder, max_pages=max_pages)
         self._writer = self._folder.connect(cache_kib=_WRITER_CACHE_KIB)
         self._write_lock = threading.Lock()
+        self.lock_timeout = lock_timeout
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         self.cache = DocumentCache(cache_bytes)
@@ -120,14 +128,14 @@ class Store:
 
     # --- writing ----------------------------------------------------------------------------------------------
     @contextmanager
-    def write(self, database: str, *, lock_timeout: float = LOCK_TIMEOUT) -> Iterator[WriteView]:
+    def write(self, database: str, *, lock_timeout: float | None = None) -> Iterator[WriteView]:
         """A writing transaction for the length of the block: committed at its end, rolled back when it raises.
 
         Raises:
             ArangoError: 1228; 1200 when another transaction held the write lock for ``lock_timeout`` seconds;
                 1104 when the disk is full.
         """
-        self.lock_writer(lock_timeout)
+        self.lock_writer(self.lock_timeout if lock_timeout is None else lock_timeout)
         try:
             with self._writing(database, None) as view:
                 yield view

@@ -1,0 +1,85 @@
+"""``python -m aqlite --data DIR --port N``: run the server until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from aqlite import ARANGODB_VERSION, __version__
+from aqlite.http.app import create_app
+from aqlite.http.protocol import BoundedHeadProtocol
+from aqlite.http.server import Server
+from aqlite.storage.files import DataFolderError
+
+PASSWORD_VARIABLE = "ARANGO_ROOT_PASSWORD"
+_SWITCH_SECONDS = 0.001
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server; returns the process's exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if options.host != "127.0.0.1" and not options.allow_remote:
+        sys.stderr.write(f"aqlite: --host {options.host} needs --allow-remote: aqlite has no TLS\n")
+        return 2
+    try:
+        server = Server(options.data, root_password=os.environ.get(PASSWORD_VARIABLE))
+    except DataFolderError as error:
+        sys.stderr.write(f"aqlite: {error}\n")
+        return 1
+    except ValueError:
+        sys.stderr.write(f"aqlite: set {PASSWORD_VARIABLE} to the root password for the first start\n")
+        return 2
+    # Queries hold the interpreter for long; switching often keeps short requests short beside them.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    config = uvicorn.Config(
+        create_app(server),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,
+        http=BoundedHeadProtocol,
+        loop="uvloop",
+        ws="none",
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    try:
+        _AnnouncingServer(config, f"aqlite {__version__} (ArangoDB {ARANGODB_VERSION} API)").run()
+    finally:
+        server.close()
+    return 0
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Says in one line when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, name: str) -> None:
+        super().__init__(config)
+        self._name = name
+
+    async def startup(self, sockets: list | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            sys.stdout.write(f"{self._name} is ready on http://{self.config.host}:{port}\n")
+            sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aqlite", description="Embedded ArangoDB-compatible server.")
+    parser.add_argument("--data", type=Path, required=True, help="data folder, made when missing")
+    parser.add_argument("--port", type=int, default=8529, help="port, 0 for any free one (default: 8529)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
+    parser.add_argument("--allow-remote", action="store_true", help="allow another --host than 127.0.0.1")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""ArangoDB's HTTP interface over the storage and the query engine."""

@@ -1,0 +1,74 @@
+"""Routes of ``/_api/database``."""
+
+from __future__ import annotations
+
+from aqlite.errors import ArangoError
+from aqlite.http.request import READ, WRITE, Reply, Request, ok
+from aqlite.http.users import require_system
+from aqlite.storage import definitions
+
+
+def names(request: Request) -> Reply:
+    """GET /_api/database."""
+    require_system(request)
+    with request.server.store.read("_system") as view:
+        return ok({"result": sorted(view.catalog.databases)})
+
+
+def accessible(request: Request) -> Reply:
+    """GET /_api/database/user."""
+    users = request.server.users
+    with request.server.store.read("_system") as view:
+        return ok({"result": [n for n in sorted(view.catalog.databases) if users.level(request.user, n) != "none"]})
+
+
+def current(request: Request) -> Reply:
+    """GET /_api/database/current."""
+    request.require(READ)
+    with request.server.store.read(request.database) as view:
+        number = view.catalog.databases[request.database]
+    return ok(
+        {
+            "result": {
+                "name": request.database,
+                "id": str(number),
+                "isSystem": request.database == definitions.SYSTEM_DATABASE,
+                "path": "none",
+                "sharding": "",
+                "replicationFactor": 1,
+                "writeConcern": 1,
+            }
+        }
+    )
+
+
+def create(request: Request) -> Reply:
+    """POST /_api/database: also creates the users that the request names and gives them write access."""
+    require_system(request)
+    given = request.object()
+    name = given.get("name")
+    if type(name) is not str:
+        raise ArangoError(1229)
+    members = given.get("users") or []
+    if type(members) is not list or not all(type(m) is dict and type(m.get("username")) is str for m in members):
+        raise ArangoError(10, "users must be an array of objects with a 'username'")
+    with request.defining() as view:
+        definitions.create_database(view, name)
+    users = request.server.users
+    for member in members:
+        username = member["username"]
+        if username not in users:
+            users.create(
+                username, member.get("passwd"), active=bool(member.get("active", True)), extra=member.get("extra")
+            )
+        users.grant(username, name, "", WRITE)
+        users.grant(username, name, "*", WRITE)
+    return ok({"result": True}, 201)
+
+
+def drop(request: Request) -> Reply:
+    """DELETE /_api/database/{name}."""
+    require_system(request)
+    with request.defining() as view:
+        definitions.drop_database(view, request.path["name"])
+    return ok({"result": True})

@@ -1,0 +1,49 @@
+"""uvicorn's HTTP protocol with a bound on the time a request's head may take."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 30.0
+
+
+class BoundedHeadProtocol(HttpToolsProtocol):
+    """Closes a connection whose request line and headers do not arrive within ``HEAD_SECONDS``.
+
+    uvicorn bounds the pause between two requests, not a request that is sent by halves.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """See ``asyncio.Protocol``."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_too_slow)
+
+    def on_message_begin(self) -> None:
+        """See httptools: the first byte of a request came."""
+        super().on_message_begin()
+        self._stop_timer()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_too_slow)
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See ``asyncio.Protocol``."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _head_too_slow(self) -> None:
+        self._head_timer = None
+        self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

@@ -1,0 +1,159 @@
+"""One HTTP request as the handlers see it, and the replies they give."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from aqlite.errors import ArangoError
+
+if TYPE_CHECKING:
+    from aqlite.http.server import Server
+    from aqlite.storage.view import View, WriteView
+
+READ, WRITE = "ro", "rw"
+_LEVELS = {"none": 0, "ro": 1, "rw": 2}
+_TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0", "")
+
+
+@dataclass
+class Reply:
+    """Status, JSON value or raw bytes, and extra headers of an answer."""
+
+    body: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+    def encoded(self) -> bytes:
+        """Bytes of the body. Raises ArangoError 32 when the value is nested too deep for JSON."""
+        if self.body is None:
+            return b""
+        if isinstance(self.body, bytes):
+            return self.body
+        try:
+            return orjson.dumps(self.body, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError as error:
+            raise ArangoError(32, f"result cannot be written as JSON: {error}") from error
+
+
+def ok(values: Mapping[str, Any] | None = None, status: int = 200, **headers: str) -> Reply:
+    """A success with ArangoDB's ``error`` and ``code`` attributes added."""
+    return Reply({"error": False, "code": status, **(values or {})}, status, headers)
+
+
+def failure(error: ArangoError) -> Reply:
+    """The answer to an error."""
+    return Reply(
+        {"error": True, "code": error.http, "errorNum": error.error_num, "errorMessage": error.message}, error.http
+    )
+
+
+@dataclass
+class Request:
+    """A request whose user is known and whose body is read.
+
+    Attributes:
+        path: parameters of the route.  query: last value of every query parameter.  headers: by lower-case name.
+    """
+
+    server: Server
+    database: str
+    user: str
+    method: str
+    path: dict[str, str]
+    query: dict[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @cached_property
+    def json(self) -> Any:
+        """The parsed body. Raises ArangoError 600."""
+        return parse_json(self.body)
+
+    def object(self) -> dict[str, Any]:
+        """The parsed body, which must be an object; an empty body counts as one. Raises ArangoError 600, 400."""
+        if not self.body.strip():
+            return {}
+        if type(self.json) is not dict:
+            raise ArangoError(400, "expecting a JSON object as the request body")
+        return self.json
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A boolean query parameter. Raises ArangoError 10."""
+        value = self.query.get(name)
+        if value is None:
+            return default
+        if value.lower() in _TRUE:
+            return True
+        if value.lower() in _FALSE:
+            return False
+        raise ArangoError(10, f"invalid boolean value for parameter '{name}': {value!r}")
+
+    def require(self, level: str, collection: str | None = None) -> None:
+        """Raises ArangoError 11 unless the user has the access level on the database, or on the collection in it."""
+        held = self.server.users.level(self.user, self.database, collection)
+        if _LEVELS[held] < _LEVELS[level]:
+            what = f"collection '{collection}'" if collection else f"database '{self.database}'"
+            raise ArangoError(11, f"insufficient rights to access {what}")
+
+    @property
+    def transaction_id(self) -> str | None:
+        """Stream transaction that the request belongs to."""
+        return self.headers.get("x-arango-trx-id")
+
+    def reading(self) -> AbstractContextManager[View]:
+        """A view for reading: the stream transaction's, or a fresh snapshot."""
+        if self.transaction_id is not None:
+            return self.server.transactions.using(self.transaction_id, self.database, self.user)
+        return self.server.store.read(self.database)
+
+    @contextmanager
+    def writing(self) -> Iterator[WriteView]:
+        """A view for writing: the stream transaction's, or a transaction of the request's own."""
+        if self.transaction_id is not None:
+            with self.server.transactions.using(self.transaction_id, self.database, self.user) as view:
+                if not view.writable:
+                    raise ArangoError(1652, "unregistered collection used in transaction: no write access declared")
+                yield view
+        else:
+            with self.server.store.write(self.database) as view:
+                yield view
+
+    def defining(self) -> AbstractContextManager[WriteView]:
+        """A view for changing the catalog. Raises ArangoError 1653 inside a stream transaction."""
+        if self.transaction_id is not None:
+            raise ArangoError(1653, "disallowed operation inside transaction")
+        return self.server.store.write(self.database)
+
+
+def parse_json(text: bytes) -> Any:
+    """Parse a JSON text. Raises ArangoError 600."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ArangoError(600, f"VPackError error: {error}") from None
+
+
+def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
+    """Body after ``content-encoding``. Raises ArangoError 400 when it is damaged or unknown, 413 above the limit."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise ArangoError(400, f"unsupported content-encoding: {encoding}")
+    inflate = zlib.decompressobj(wbits=47)
+    try:
+        plain = inflate.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise ArangoError(400, f"request body is not valid {encoding} data: {error}") from None
+    if len(plain) > limit:
+        raise ArangoError(413)
+    if not inflate.eof:
+        raise ArangoError(400, f"request body is not complete {encoding} data")
+    return plain
