@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import nbformat
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+from workshop.files import write_text
+from workshop.settings import PROJECT_ROOT
+
 KEPT_CELL_METADATA = {"tags"}
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -38,9 +41,7 @@ def main() -> int:
     for path in sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb")):
         text = committed_text(path)
         if text != path.read_text(encoding="utf-8"):
-            aside = path.with_suffix(".part")
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, path)
+            write_text(path, text)
             print(f"stripped {path.relative_to(PROJECT_ROOT)}")
     return 0
 

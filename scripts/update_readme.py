@@ -8,7 +8,6 @@ With ``--check`` nothing is written, and the exit status is 1 when the file is o
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pydantic_core import PydanticUndefined
 
+from workshop.files import write_text
 from workshop.runner.index import load_index
 from workshop.settings import PROJECT_ROOT, Settings
 
@@ -75,9 +75,7 @@ def main() -> int:
     if options.check:
         print("README.md is out of date. Try: make format")
         return 1
-    aside = readme.with_suffix(".part")
-    aside.write_text(after, encoding="utf-8")
-    os.replace(aside, readme)
+    write_text(readme, after)
     print("README.md renewed")
     return 0
 

@@ -58,17 +58,6 @@ def texts(notebook: Path) -> str:
     return "".join(output.text for output in outputs if output.output_type == "stream")
 
 
-class Silent:
-    def notebook_begins(self, entry):
-        pass
-
-    def cell_begins(self, begun, total):
-        pass
-
-    def notebook_ends(self, result):
-        pass
-
-
 # --- one notebook ---------------------------------------------------------------------------------------------
 def test_the_kernel_is_this_interpreter_with_this_project_and_these_settings(tmp_path):
     source = write_notebook(

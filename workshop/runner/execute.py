@@ -19,6 +19,7 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from workshop.errors import RunnerError
+from workshop.files import write_text
 from workshop.settings import PROJECT_ROOT, Settings
 
 KERNEL = "python3"
@@ -132,9 +133,7 @@ def export_html(notebook: Path) -> Path:
     """Write an executed notebook as one HTML file beside it, and return its path."""
     body, _ = HTMLExporter().from_filename(str(notebook))
     target = notebook.with_suffix(".html")
-    aside = target.with_suffix(".html.part")
-    aside.write_text(body, encoding="utf-8")
-    os.replace(aside, target)
+    write_text(target, body)
     return target
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from workshop.errors import RunnerError
+from workshop.files import write_text
 from workshop.runner.execute import execute_notebook, export_html, kernel_environment
 from workshop.runner.index import Entry
 from workshop.runner.record import read_records
@@ -58,9 +59,7 @@ class Report:
             "notebooks": [asdict(result) for result in self.results],
         }
         target = self.folder / "report.json"
-        aside = self.folder / "report.json.part"
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, target)
+        write_text(target, json.dumps(content, indent=2) + "\n")
         return target
 
 

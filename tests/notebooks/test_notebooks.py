@@ -1,0 +1,90 @@
+"""Every notebook of the index, run in order on tiny data against a stack of its own, from a repository without weights.
+
+``make run`` and this test go through the same ``run_entry``: a notebook passes when all its cells run, it leaves the
+files that the index declares, and its recorded figures are within the index's bounds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.conftest import private_settings
+from workshop.runner.execute import check_kernel
+from workshop.runner.index import Entry, load_index
+from workshop.runner.parameters import assign_parameters
+from workshop.runner.servers import servers_for
+from workshop.runner.session import NotebookResult, run_entry
+from workshop.settings import Settings, load_settings
+
+INDEX = load_index()
+GENERATED = ("*.pt", "*.onnx", "*.json", "tokenization.py", "__pycache__", ".*")
+
+every_entry = pytest.mark.parametrize("entry", INDEX.notebook, ids=lambda entry: entry.name)
+
+
+class Silent:
+    """A watcher that says nothing; pytest shows the progress."""
+
+    def notebook_begins(self, entry):
+        """Nothing."""
+
+    def cell_begins(self, begun, total):
+        """Nothing."""
+
+    def notebook_ends(self, result):
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> Iterator[Settings]:
+    """Settings of running servers whose model repository holds only what is committed."""
+    repository = tmp_path_factory.mktemp("models") / "repository"
+    shutil.copytree(load_settings().model_repository, repository, ignore=shutil.ignore_patterns(*GENERATED))
+    settings = private_settings(tmp_path_factory.mktemp("stack"), repository, data_size="tiny")
+    with servers_for(INDEX.notebook, settings):
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def run(settings, tmp_path_factory) -> Callable[[Entry], NotebookResult]:
+    """Run a notebook, whatever it may have done before."""
+    check_kernel()
+    parameters = assign_parameters(INDEX.notebook, {}, settings.data_size)
+    folder = tmp_path_factory.mktemp("executed")
+    return lambda entry: run_entry(entry, parameters[entry.name], settings, folder, Silent())
+
+
+@pytest.fixture(scope="module")
+def result_of(run) -> Callable[[Entry], NotebookResult]:
+    """The outcome of a notebook, after those it depends on; each is run once."""
+    results: dict[str, NotebookResult] = {}
+
+    def result_of(entry: Entry) -> NotebookResult:
+        for needed in INDEX.select([entry.name]):
+            if needed.name not in results:
+                results[needed.name] = run(needed)
+        return results[entry.name]
+
+    return result_of
+
+
+@every_entry
+@pytest.mark.timeout(900)
+def test_notebook(entry, result_of):
+    for needed in INDEX.select(entry.depends_on) if entry.depends_on else []:
+        assert result_of(needed).status == "passed", f"needs {needed.name}, which failed"
+    result = result_of(entry)
+    assert result.status == "passed", "\n".join(result.problems)
+
+
+@pytest.mark.timeout(900)
+def test_a_notebook_that_leaves_files_can_run_twice_and_reuses_them(settings, run, result_of):
+    entry = next(entry for entry in INDEX.notebook if entry.outputs)
+    assert result_of(entry).status == "passed"
+    before = {path: path.stat().st_mtime_ns for path in entry.output_paths(settings)}
+    again = run(entry)
+    assert again.status == "passed", "\n".join(again.problems)
+    assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -1,0 +1,199 @@
+"""The compose files: valid by the Compose specification's schema, and in step with code, settings and README.
+
+No Docker engine is needed, and none is used.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workshop.models import text
+from workshop.models.text_ensembles import CODE_FILE
+from workshop.serving.repository import read_config
+from workshop.settings import PROJECT_ROOT, Settings, load_settings
+
+REPOSITORY = PROJECT_ROOT / "model_repository"
+RESET = object()
+
+
+class ComposeLoader(yaml.SafeLoader):
+    """YAML with Compose's ``!reset``, which takes a key of an earlier file away."""
+
+
+ComposeLoader.add_constructor("!reset", lambda loader, node: RESET)
+
+
+def load(name: str) -> dict:
+    return yaml.load((PROJECT_ROOT / name).read_text(), ComposeLoader)
+
+
+def merged(base: dict, override: dict) -> dict:
+    """What Compose makes of two files, as far as ours go: nested mappings merge, ``!reset`` removes."""
+    result = copy.deepcopy(base)
+    for key, value in override.items():
+        if value is RESET:
+            result.pop(key)
+        else:
+            result[key] = merged(result.get(key, {}), value) if isinstance(value, dict) else value
+    return result
+
+
+GPU = load("docker-compose.yml")
+CPU = merged(GPU, load("docker-compose.cpu.yml"))
+TRITON_IMAGE = GPU["services"]["triton"]["build"]["args"]["TRITON_IMAGE"]
+# https://docs.nvidia.com/deeplearning/triton-inference-server/release-notes/
+TRITON_VERSIONS = {"26.09": "2.73.0"}
+
+both = pytest.mark.parametrize("compose", [GPU, CPU], ids=["gpu", "cpu"])
+
+
+def published(service: dict) -> dict[int, tuple[str, str]]:
+    """Container port to (host address, host port)."""
+    return {int(inside): (host, outside) for host, outside, inside in map(split_port, service["ports"])}
+
+
+def split_port(port: str) -> tuple[str, str, str]:
+    return re.fullmatch(r"([\d.]+):(\$\{\w+:-\d+\}|\d+):(\d+)", port).groups()
+
+
+def pinned() -> dict[str, str]:
+    """Package to version in requirements.txt."""
+    lines = (PROJECT_ROOT / "requirements.txt").read_text().splitlines()
+    return dict(re.match(r"([\w.-]+)(?:\[[\w,]+\])?==([\w.]+)", line).groups() for line in lines if "==" in line)
+
+
+@both
+def test_the_specification_accepts_it(compose, tmp_path):
+    path = tmp_path / "compose.json"
+    path.write_text(json.dumps(compose))
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    result = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+@both
+def test_images_are_exact(compose):
+    triton = compose["services"]["triton"]["build"]["args"]["TRITON_IMAGE"]
+    assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver:\d\d\.\d\d-py3", triton)
+    assert triton.rpartition(":")[2] >= "25.07", "earlier releases can be taken over from the network"
+    assert re.fullmatch(r"arangodb:3\.12\.\d+\.\d+", compose["services"]["arangodb"]["image"])
+    base = (PROJECT_ROOT / "docker/jupyter.Dockerfile").read_text()
+    assert re.search(r"^FROM python:3\.1[0-2]\.\d+-slim-bookworm$", base, re.MULTILINE)
+
+
+@pytest.mark.parametrize("image", [TRITON_IMAGE, GPU["services"]["arangodb"]["image"]])
+def test_the_readme_names_the_same_images(image):
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    repository = image.partition(":")[0]
+    assert set(re.findall(rf"(?<![\w/]){re.escape(repository)}:[\w.-]+\b", readme)) == {image}
+
+
+@both
+def test_every_port_is_published_on_the_loopback_at_the_settings_default(compose):
+    expected = {
+        "triton": {8000: "triton_http_port", 8001: "triton_grpc_port", 8002: "triton_metrics_port"},
+        "arangodb": {8529: "arango_port"},
+    }
+    for name, service in compose["services"].items():
+        ports = published(service)
+        assert {host for host, _ in ports.values()} == {"127.0.0.1"}
+        for inside, setting in expected.get(name, {}).items():
+            assert ports[inside][1] == f"${{WORKSHOP_{setting.upper()}:-{Settings.model_fields[setting].default}}}"
+        assert not expected.get(name) or set(ports) == set(expected[name])
+
+
+@both
+def test_triton_serves_the_committed_repository_under_explicit_control(compose):
+    triton = compose["services"]["triton"]
+    assert triton["volumes"] == ["./model_repository:/models:ro"]
+    assert load_settings().model_repository == REPOSITORY
+    options = set(triton["command"][1:])
+    assert {"--model-repository=/models", "--model-control-mode=explicit", "--load-model=*"} <= options
+    assert {"--exit-on-error=false", "--strict-readiness=false"} <= options
+    ports = {f"--{kind}-port={port}" for kind, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002))}
+    assert ports <= options
+    assert triton["shm_size"] == "1gb"
+
+
+def test_only_the_gpu_variant_reserves_a_gpu():
+    devices = GPU["services"]["triton"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
+    assert "deploy" not in CPU["services"]["triton"]
+    assert GPU["services"].keys() == CPU["services"].keys()
+
+
+def test_model_configurations_fit_both_variants():
+    for folder in sorted(path.parent for path in REPOSITORY.glob("*/config.pbtxt")):
+        kinds = {group.kind == group.KIND_AUTO for group in read_config(folder).instance_group}
+        assert kinds <= {True}, f"{folder.name} insists on a device kind"
+
+
+def test_the_triton_image_has_what_the_python_models_import():
+    dockerfile = (PROJECT_ROOT / "docker/triton.Dockerfile").read_text()
+    installed = set(re.findall(r"\^([\w-]+)==", dockerfile))
+    assert installed <= pinned().keys()
+    given = {*sys.stdlib_module_names, *installed, "numpy", "triton_python_backend_utils"}
+    copied = Path(CODE_FILE).stem  # lies beside each model.py once the models have been traced
+    assert imported(Path(text.__file__)) <= given
+    for path in REPOSITORY.glob("*/1/model.py"):
+        assert imported(path) <= given | {copied}, path
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of the modules a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_client_library_and_server_are_of_one_release():
+    release = TRITON_IMAGE.rpartition(":")[2].removesuffix("-py3")
+    assert pinned()["tritonclient"] == TRITON_VERSIONS[release]
+
+
+@both
+def test_arangodb_has_vector_index_password_and_named_volume(compose):
+    arangodb = compose["services"]["arangodb"]
+    assert "--vector-index=true" in arangodb["command"]
+    assert re.fullmatch(r"\$\{ARANGO_ROOT_PASSWORD:\?.*\}", arangodb["environment"]["ARANGO_ROOT_PASSWORD"])
+    volume, _, folder = arangodb["volumes"][0].partition(":")
+    assert folder == "/var/lib/arangodb3"
+    assert volume in compose["volumes"]
+
+
+@both
+def test_jupyter_waits_for_healthy_servers_and_reaches_them_by_settings(compose, monkeypatch):
+    jupyter = compose["services"]["jupyter"]
+    assert jupyter["depends_on"] == {name: {"condition": "service_healthy"} for name in ("triton", "arangodb")}
+    for name in ("triton", "arangodb", "jupyter"):
+        assert compose["services"][name]["healthcheck"]["test"][0] == "CMD"
+    for name, value in jupyter["environment"].items():
+        monkeypatch.setenv(name, str(value))
+    settings = load_settings()
+    assert (settings.triton_host, settings.triton_http_port, settings.triton_grpc_port) == ("triton", 8000, 8001)
+    assert settings.effective_arango_url == "http://arangodb:8529"
+    assert settings.arango_password == jupyter["environment"]["ARANGO_ROOT_PASSWORD"]
+
+
+def test_no_secret_is_committed_and_the_example_names_every_variable():
+    example = (PROJECT_ROOT / ".env.example").read_text()
+    assert re.search(r"^ARANGO_ROOT_PASSWORD=$", example, re.MULTILINE)
+    assert re.search(r"^JUPYTER_TOKEN=$", example, re.MULTILINE)
+    used = set(re.findall(r"\$\{(\w+)", (PROJECT_ROOT / "docker-compose.yml").read_text()))
+    known = set(re.findall(r"^(\w+)=", example, re.MULTILINE)) | {
+        f"WORKSHOP_{n.upper()}" for n in Settings.model_fields
+    }
+    assert used <= known | {"JUPYTER_PORT"}

@@ -1,0 +1,135 @@
+"""What every committed notebook keeps to; see CONTRIBUTING.md, "A notebook"."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from scripts.strip_notebooks import committed_text
+from workshop.runner.index import INDEX_PATH, load_index
+
+NOTEBOOKS = sorted(INDEX_PATH.parent.glob("*.ipynb"))
+ENTRIES = load_index().notebook
+MAX_LINES = 30
+SHELL = {"subprocess", "pip", "ensurepip", "pexpect", "pty", "sh"}
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == kind]
+
+
+def tree(path: Path) -> ast.Module:
+    """All code of a notebook; magics and shell lines are no Python and fail here."""
+    return ast.parse("\n".join(cell.source for cell in cells(path, "code")), filename=path.name)
+
+
+def headings(path: Path) -> list[str]:
+    return [line for cell in cells(path, "markdown") for line in cell.source.splitlines() if line.startswith("#")]
+
+
+def test_the_index_lists_the_notebooks_and_nothing_else():
+    assert [entry.path.name for entry in ENTRIES] == [path.name for path in NOTEBOOKS if path.stem != "template"]
+
+
+@every_notebook
+def test_outputs_counts_and_editor_leftovers_are_stripped(path):
+    assert path.read_text(encoding="utf-8") == committed_text(path), "try: make format"
+
+
+@every_notebook
+def test_one_parameters_cell_with_commented_upper_case_literals(path):
+    tagged = [cell for cell in cells(path, "code") if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for statement in ast.parse(tagged[0].source).body:
+        assert isinstance(statement, ast.Assign | ast.AnnAssign), ast.unparse(statement)
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        assert re.fullmatch(r"[A-Z][A-Z0-9_]*", target.id), f"{target.id} is not in upper case"
+        ast.literal_eval(statement.value)
+    uncommented = [line for line in tagged[0].source.splitlines() if "=" in line and "#" not in line]
+    assert not uncommented, "say after each parameter which values are allowed"
+
+
+@every_notebook
+def test_code_cells_are_short_and_follow_text(path):
+    all_cells = nbformat.read(path, 4).cells
+    for before, cell in pairwise(all_cells):
+        if cell.cell_type == "code":
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            assert 0 < len(lines) <= MAX_LINES, lines[:1]
+            assert before.cell_type == "markdown", f"no text before the cell that begins {lines[0]!r}"
+
+
+@every_notebook
+def test_no_shell_no_installation_and_nothing_swallowed(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+            assert not {module.partition(".")[0] for module in modules} & SHELL, ast.unparse(node)
+        elif isinstance(node, ast.Attribute):
+            assert ast.unparse(node) not in {"os.system", "os.popen"}
+        elif isinstance(node, ast.Name):
+            assert node.id != "get_ipython"
+        elif isinstance(node, ast.ExceptHandler):
+            assert node.type is not None
+            assert ast.unparse(node.type) not in {"Exception", "BaseException"}, "name the error"
+
+
+@every_notebook
+def test_pictures_are_files_that_exist_and_paths_are_relative(path):
+    for cell in nbformat.read(path, 4).cells:
+        assert not cell.get("attachments")
+        assert ";base64," not in cell.source
+        assert not re.search(r"(?<![\w.~])/(?:home|root|Users|work|tmp)/", cell.source)
+    for cell in cells(path, "markdown"):
+        for target in re.findall(r"!\[[^\]]*\]\(([^)\s]+)", cell.source):
+            assert (path.parent / target).is_file(), target
+
+
+@every_notebook
+def test_opening_and_ending_are_those_of_the_template(path):
+    first = nbformat.read(path, 4).cells[0]
+    assert first.cell_type == "markdown"
+    assert [line.split("|")[1].strip() for line in first.source.splitlines() if line.startswith("| ")][-4:] == [
+        *("Time", "Needs", "Reads", "Leaves")
+    ]
+    assert 3 <= len(re.findall(r"^- ", first.source, re.MULTILINE)) <= 5, "three to five learning goals"
+    assert headings(path)[-2:] == ["## Checks", "## What next"]
+    ending = cells(path, "code")[-1].source
+    assert "assert " in ending
+    assert "record(" in ending
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_the_opening_agrees_with_the_index(entry):
+    first = nbformat.read(entry.path, 4).cells[0].source
+    assert first.splitlines()[0] == f"# {entry.title}"
+    minutes = "1 minute" if entry.minutes == 1 else f"{entry.minutes:g} minutes"
+    assert f"| Time | {minutes} |" in first
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_every_recorded_figure_has_a_bound(entry):
+    recorded = {
+        node.args[0].value
+        for node in ast.walk(tree(entry.path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "record"
+    }
+    assert recorded, "record what the notebook shows"
+    assert {figure.name for figure in entry.figures} == recorded
+
+
+def test_no_function_is_defined_in_two_notebooks():
+    homes = defaultdict(set)
+    for path in NOTEBOOKS:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                homes[node.name].add(path.name)
+    assert not {name: found for name, found in homes.items() if len(found) > 1}, "move it to the workshop package"
