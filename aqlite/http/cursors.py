@@ -105,21 +105,17 @@ def create(request: Request) -> Reply:
     options = given.get("options") or {}
     if type(options) is not dict:
         raise ArangoError(10, "expecting an object for <options>")
-    result, rows = _run(request, text, variables, given, options)
+    result = _run(request, text, variables, given, options)
     extra: dict[str, Any] = {"warnings": result.warnings, "stats": result.stats}
-    if result.profile is not None:
-        extra["profile"] = result.profile
-    if result.plan is not None:
-        extra["plan"] = result.plan
     counted = given.get("count") is True and not options.get("stream")
     cursor = Cursor(
         id=str(request.server.store.next_tick()),
         database=request.database,
         user=request.user,
-        rows=rows,
+        rows=result.rows,
         batch_size=int(batch_size),
         ttl=ttl,
-        count=len(rows) if counted else None,
+        count=len(result.rows) if counted else None,
         extra=extra,
         allow_retry=bool(options.get("allowRetry")),
     )
@@ -176,8 +172,8 @@ def _held(cursor: Cursor) -> Iterator[None]:
 
 def _run(
     request: Request, text: str, variables: dict[str, Any], given: dict[str, Any], options: dict[str, Any]
-) -> tuple[QueryResult, list[Any]]:
-    """Run the query in the right kind of view; returns the result and all its rows."""
+) -> QueryResult:
+    """Run the query in the right kind of view."""
     reads, writes = query_collections(text, variables)
     if not reads and not writes:
         request.require(READ)
@@ -192,14 +188,12 @@ def _run(
             max_runtime=_number(options, "maxRuntime", 0.0) or limits.query_seconds,
             memory_limit=int(_number(given, "memoryLimit", 0)) or limits.query_memory,
             fail_on_warning=bool(options.get("failOnWarning")),
-            max_warnings=int(_number(options, "maxWarningCount", 10)),
-            profile=int(options.get("profile") or 0),
+            max_warning_count=int(_number(options, "maxWarningCount", 10)),
             user=request.user,
             killed=query.killed,
         )
         with request.writing() if writes else request.reading() as view:
-            result = run_query(view, text, variables, run_options)
-            return result, list(result.rows)
+            return run_query(view, text, variables, run_options)
 
 
 def _number(given: dict[str, Any], name: str, default: float) -> float:

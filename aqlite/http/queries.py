@@ -116,8 +116,8 @@ def parse(request: Request) -> Reply:
     return ok(
         {
             "parsed": True,
-            "collections": sorted(parsed.collections),
-            "bindVars": sorted(parsed.bind_parameters),
+            "collections": parsed.collections,
+            "bindVars": parsed.bind_vars,
             "ast": parsed.ast,
         }
     )
