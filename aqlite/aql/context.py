@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from threading import Event
 from typing import TYPE_CHECKING
 
 from aqlite.errors import ArangoError
@@ -25,6 +26,7 @@ class CallContext:
         view: the transaction's view of the data, for ``DOCUMENT()`` and its like.
         now: time of the query in UTC; ``DATE_NOW()`` gives the same answer in every row.
         deadline: ``time.monotonic()`` value after which the query is killed, or None.
+        killed: set by whoever wants the query to stop.
         database, user: what ``CURRENT_DATABASE()`` and ``CURRENT_USER()`` answer.
         fail_on_warning: turn the first warning into an error (cursor option ``failOnWarning``).
         max_warnings: how many warnings are kept; later ones are dropped.
@@ -34,6 +36,7 @@ class CallContext:
     view: StoreView | None = None
     now: datetime = field(default_factory=_utc_now)
     deadline: float | None = None
+    killed: Event | None = None
     database: str = "_system"
     user: str | None = "root"
     fail_on_warning: bool = False
@@ -52,11 +55,13 @@ class CallContext:
             self.warnings.append({"code": number, "message": message})
 
     def check(self) -> None:
-        """Stop a query that ran out of time; called in every long loop.
+        """Stop a query that ran out of time or was killed; called in every long loop.
 
         Raises:
-            ArangoError: 1500, after the deadline.
+            ArangoError: 1500.
         """
+        if self.killed is not None and self.killed.is_set():
+            raise ArangoError(1500)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise ArangoError(1500, "query killed (maximum run time exceeded)")
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from aqlite.aql import plan as p
@@ -36,6 +37,7 @@ class QueryOptions:
         fail_on_warning: turn the first warning into an error.
         max_warning_count: how many warnings are kept.
         user: name that ``CURRENT_USER()`` answers.
+        killed: set by another thread to stop the query (error 1500).
     """
 
     full_count: bool = False
@@ -44,6 +46,7 @@ class QueryOptions:
     fail_on_warning: bool = False
     max_warning_count: int = 10
     user: str | None = "root"
+    killed: Event | None = None
 
 
 @dataclass
@@ -85,6 +88,7 @@ def run_query(
     context = CallContext(
         view=view,
         deadline=started + options.max_runtime if options.max_runtime else None,
+        killed=options.killed,
         database=getattr(view, "database", "_system"),
         user=options.user,
         fail_on_warning=options.fail_on_warning,
