@@ -43,5 +43,5 @@ def test_stored_vectors_keep_float32_precision(vector):
 
 
 def test_unknown_query_lists_the_known_ones():
-    with pytest.raises(QueryError, match=r"no query 'nearest'\s+Try: one of: .*nearest_exact"):
+    with pytest.raises(QueryError, match=r"no query 'nearest'\s+Try: one of: .*movie_nearest_exact"):
         query_text("nearest")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from arango.database import StandardDatabase
 
-from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.errors import DataInvalidError, ModelSourceError, StoreSchemaError
+from workshop.models.sentence_bert import SIGNATURE
+from workshop.models.sources import TORCH_DTYPES
+from workshop.models.tracing import read_sidecar
+from workshop.serving.repository import version_folders
 from workshop.store.connection import store_errors
 from workshop.store.embeddings import EMBEDDING, Embed, as_stored, check_vectors
 from workshop.store.queries import run_query
@@ -71,6 +76,33 @@ class Recommendation:
     reasons: tuple[Reason, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class EmbeddingVersions:
+    """Names of text models, as they are stored beside vectors: the served one, and those whose vectors are as good."""
+
+    served: str
+    equivalent: tuple[str, ...]
+
+
+def embedding_versions(repository: Path) -> EmbeddingVersions:
+    """The version of the served ``sentence_bert``: its name, the hash of its weights, and its precision.
+
+    Vectors of the same weights at another precision differ by rounding only (cosine at least 0.999), so they need not
+    be made again.
+
+    Raises:
+        ModelSourceError: the model was not traced yet.
+    """
+    folder = repository / SIGNATURE.name
+    versions = version_folders(folder) if folder.is_dir() else []
+    sidecar = read_sidecar(versions[-1]) if versions else None
+    if sidecar is None:
+        raise ModelSourceError(f"{folder} holds no traced model", hint="run notebook 01_trace_sentence_bert")
+    names = {precision: f"{sidecar.model} {sidecar.source_sha256[:12]} {precision}" for precision in TORCH_DTYPES}
+    served = names.pop(sidecar.precision)
+    return EmbeddingVersions(served, tuple(names.values()))
+
+
 class MovieRecommender:
     """Recommendations from a store that holds the movie graph and its embeddings.
 
@@ -91,7 +123,7 @@ class MovieRecommender:
         Raises:
             DataInvalidError: no movie has that title; the hint names similar ones.
         """
-        found = run_query(self._database, "movies_by_title", {"title": title.strip(), "year": year})
+        found = run_query(self._database, "movie_find", {"title": title.strip(), "year": year})
         if found:
             return found[0]
         titles = {known.lower(): known for known in run_query(self._database, "movie_titles")}
@@ -166,7 +198,7 @@ class MovieRecommender:
             "graph_weight": weights.graph,
             "genre_weight": weights.genre,
         }
-        return [_recommendation(row) for row in run_query(self._database, "recommend_hybrid", bind_vars)]
+        return [_recommendation(row) for row in run_query(self._database, "movie_recommend", bind_vars)]
 
     def _nearest(
         self, vector: list[float], filters: MovieFilters | None, limit: int, exclude: str | None = None
@@ -174,9 +206,9 @@ class MovieRecommender:
         bind_vars = {"vector": vector, "exclude": exclude, "limit": limit, **(filters or MovieFilters()).bind_vars()}
         if self._search.approximate:
             bind_vars["n_probe"] = self._search.n_probe
-            rows = run_query(self._database, "nearest_approximate", bind_vars)
+            rows = run_query(self._database, "movie_nearest_approximate", bind_vars)
         else:
-            rows = run_query(self._database, "nearest_exact", bind_vars)
+            rows = run_query(self._database, "movie_nearest_exact", bind_vars)
         return [_recommendation({**row, "score": row["similarity"]}) for row in rows]
 
     def _vector(self, key: str) -> list[float]:

@@ -27,7 +27,7 @@ TEXT_OF_EMBEDDING = "embedding_of"
 STORED_DECIMALS = 7
 """A float32 of a normalised vector keeps this many decimals; writing more digits makes documents twice as long."""
 PAGE_DOCUMENTS = 2048
-BATCH_TEXTS = 128
+BATCH_TEXTS = 256
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def embed_collection(
     *,
     model_version: str,
     dimension: int,
+    equivalent_versions: Sequence[str] = (),
     text_attributes: Sequence[str] = ("title", "overview"),
     batch_texts: int = BATCH_TEXTS,
     progress: Progress | None = None,
@@ -62,6 +63,8 @@ def embed_collection(
         embed: the text model.
         model_version: name of the model and its weights; stored beside every vector.
         dimension: expected length of a vector.
+        equivalent_versions: vectors of these models are as good and stay, such as those of the same weights at
+            another precision.
         text_attributes: a document's text is these attributes, joined by ``". "``; absent and empty ones are left out.
         batch_texts: texts per call of ``embed``. Texts of similar length share a batch, so little padding is computed.
         progress: called with the number of vectors stored and the number wanted.
@@ -71,7 +74,7 @@ def embed_collection(
         WorkshopError: what ``embed`` or the store raises; all batches acknowledged before it stay.
     """
     started = time.monotonic()
-    scope = {"@collection": collection, "model_version": model_version}
+    scope = {"@collection": collection, "current": [model_version, *equivalent_versions]}
     wanted, total = run_query(database, "count_pending_embeddings", scope)[0]
     stored = without_text = 0
 
