@@ -263,14 +263,14 @@ def to_string(value: Value) -> str:
     return to_json(value)
 
 
-def to_json(value: Value) -> str:
+def to_json(value: Value, *, sort_keys: bool = False) -> str:
     """Compact JSON text.
 
     Raises:
         ArangoError: 32, when the value is nested deeper than the JSON writer goes.
     """
     try:
-        return orjson.dumps(_with_whole_numbers(value)).decode()
+        return orjson.dumps(_with_whole_numbers(value), option=orjson.OPT_SORT_KEYS if sort_keys else None).decode()
     except (TypeError, RecursionError) as error:
         raise ArangoError(32, "value is nested too deep to be written as JSON") from error
 

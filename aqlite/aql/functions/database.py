@@ -96,6 +96,6 @@ def decode_rev(ctx: CallContext, revision: Value) -> dict[str, Value] | None:
     for char in revision:
         number = number << 6 | _REVISION_CHARS.index(char)
     moment = dates.from_timestamp(number >> 20)
-    if moment is None:
+    if moment is None or number >= 1 << 64:
         return warn(ctx, "DECODE_REV")
     return {"date": dates.iso_text(moment), "count": number & 0xFFFFF}

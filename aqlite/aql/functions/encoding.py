@@ -17,7 +17,7 @@ from urllib.parse import quote
 import orjson
 
 from aqlite.aql.functions.registry import Registry, warn
-from aqlite.aql.values import Value, equality_key, is_number, to_json, to_number, to_string
+from aqlite.aql.values import Value, is_number, to_json, to_number, to_string
 
 if TYPE_CHECKING:
     from aqlite.aql.context import CallContext
@@ -80,19 +80,8 @@ for _name, _encode in {
 @FUNCTIONS.define("HASH")
 def hash_value(ctx: CallContext, value: Value) -> int:
     """53-bit number, equal for equal values; the order of attributes does not count."""
-    canonical = repr(_canonical(value)).encode()
+    canonical = to_json(value, sort_keys=True).encode()
     return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big") >> 11
-
-
-def _canonical(value: Value) -> object:
-    kind = type(value)
-    if kind is list:
-        return [_canonical(member) for member in value]
-    if kind is dict:
-        return sorted((name, _canonical(member)) for name, member in value.items())
-    if kind is float and value.is_integer():
-        return int(value)
-    return equality_key(value)
 
 
 @FUNCTIONS.define("UUID", deterministic=False)

@@ -19,10 +19,12 @@ def _numbers(ctx: CallContext, name: str, values: Value) -> list[Number] | None:
     """The array's numbers without nulls; None with a warning when it is no array or holds anything else."""
     if type(values) is not list:
         return warn(ctx, name, 1563)
-    numbers = [value for value in values if value is not None]
-    if not all(map(is_number, numbers)):
-        return warn(ctx, name, 1561)
-    return numbers
+    kinds = set(map(type, values))
+    if kinds <= {int, float}:
+        return values
+    if kinds <= {int, float, type(None)}:
+        return [value for value in values if value is not None]
+    return warn(ctx, name, 1561)
 
 
 @FUNCTIONS.define("SUM")
