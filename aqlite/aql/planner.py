@@ -17,6 +17,7 @@ from aqlite.errors import ArangoError
 from aqlite.storage.api import StoreView
 
 MAX_COLLECTIONS = 2048
+_NO_LIMIT = 2**62  # LIMIT 5, null: all rows but the first five
 _APPROXIMATE = ("APPROX_NEAR_COSINE", "APPROX_NEAR_L2", "APPROX_NEAR_INNER_PRODUCT")
 
 
@@ -180,12 +181,13 @@ class _Planner:
         return [p.SortNode(tuple((self.expression(key.value, scope), key.descending) for key in statement.keys))]
 
     def _limit(self, statement: ast.Limit, scope: _Scope) -> list[p.PlanNode]:
-        return [p.LimitNode(self._limit_value(statement.offset, scope), self._limit_value(statement.count, scope))]
+        offset = self._limit_value(statement.offset, scope, missing=0)
+        return [p.LimitNode(offset, self._limit_value(statement.count, scope, missing=_NO_LIMIT))]
 
-    def _limit_value(self, node: ast.Expr, scope: _Scope) -> int:
+    def _limit_value(self, node: ast.Expr, scope: _Scope, missing: int) -> int:
         value = self.constant(node, scope, "LIMIT")
         if value is None:
-            return 0
+            return missing
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             raise parsing_error(1504, f"number out of range: LIMIT expects a non-negative number, got {value!r:.60}")
         return int(value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from aqlite.aql import QueryOptions, explain_query, parse_query
+from aqlite import aql
 from aqlite.errors import ArangoError
 from aqlite.http.request import READ, Reply, Request, ok
 from aqlite.http.users import require_system
@@ -112,7 +112,7 @@ def bind_variables(given: dict[str, Any]) -> dict[str, Any]:
 def parse(request: Request) -> Reply:
     """POST /_api/query."""
     request.require(READ)
-    parsed = parse_query(query_text(request.object()))
+    parsed = aql.parse_query(query_text(request.object()))
     return ok(
         {
             "parsed": True,
@@ -128,8 +128,8 @@ def explain(request: Request) -> Reply:
     given = request.object()
     request.require(READ)
     with request.reading() as view:
-        options = QueryOptions(user=request.user)
-        explained = explain_query(view, query_text(given), bind_variables(given), options)
+        options = aql.QueryOptions(user=request.user)
+        explained = aql.explain_query(view, query_text(given), bind_variables(given), options)
     if not (given.get("options") or {}).get("allPlans"):
         return ok(explained)
     plan = explained.pop("plan")
