@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from aqlite import ARANGODB_VERSION
 from aqlite.aql.functions.registry import Registry, warn
 from aqlite.aql.values import Value, less, less_equal, to_number, to_string, truthy
 from aqlite.errors import ArangoError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from aqlite.aql.context import CallContext
 
 FUNCTIONS = Registry()
-SERVER_VERSION = "3.12.4"
+
 _SLEEP_SLICE_SECONDS = 0.05
 
 
@@ -117,7 +118,7 @@ def sleep(ctx: CallContext, seconds: Value) -> None:
 @FUNCTIONS.define("VERSION")
 def version(ctx: CallContext) -> str:
     """Version of ArangoDB that aqlite answers as."""
-    return SERVER_VERSION
+    return ARANGODB_VERSION
 
 
 def _define_dynamic_calls() -> None:
