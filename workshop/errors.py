@@ -156,7 +156,7 @@ class PortInUseError(StackError):
 
 
 class ServerDiedError(StackError):
-    """A server process ended while starting; the message carries its last log lines."""
+    """A server ended or gave up while starting; the message carries its last log lines."""
 
 
 class StartTimeoutError(StackError):

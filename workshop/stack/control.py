@@ -14,6 +14,7 @@ import psutil
 from workshop.errors import SettingsError, StackError
 from workshop.settings import Settings, load_settings
 from workshop.stack import process, store, triton
+from workshop.stack.models import READY, bring_up, model_states
 from workshop.stack.process import Service
 
 LOGGER = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class ServiceStatus:
         uptime: seconds since the start.
         memory_mb: proportional set size of the server and its children, in MB of 2**20 bytes.
         ports: TCP port by purpose.
-        models: state of each model, Triton only; ``READY`` or the reason why not.
+        models: state of each model, Triton only; ``READY`` or the reason why not (``DIED``, ``UNAVAILABLE``).
         log: its log file.
         started_now: whether the call that returned this status started it.
     """
@@ -51,7 +52,7 @@ class ServiceStatus:
     @property
     def healthy(self) -> bool:
         """Whether the server and every model it was asked to load are ready."""
-        return self.state == "ready" and all(state == "READY" for state in self.models.values())
+        return self.state == "ready" and all(state == READY for state in self.models.values())
 
 
 def up(
@@ -86,7 +87,7 @@ def up(
                 if _ensure(_describe(settings, name, models, start_timeout)):
                     started.append(name)
                 elif name == triton.NAME:
-                    _load_missing(settings, models)
+                    bring_up(settings.triton_http_port, settings.stack_dir.resolve(), _models(settings, models))
         except BaseException:
             for name in started:
                 _stop(settings, name)
@@ -190,16 +191,6 @@ def _ensure(service: Service) -> bool:
     return False
 
 
-def _load_missing(settings: Settings, models: Sequence[str] | None) -> None:
-    port = settings.triton_http_port
-    states = triton.model_states(port)
-    for name in _models(settings, models):
-        if states.get(name) != "READY":
-            reason = triton.load_model(port, name, triton.START_TIMEOUT)
-            if reason:
-                LOGGER.warning("triton: cannot load model %s: %s", name, reason)
-
-
 def _stop(settings: Settings, name: str) -> bool:
     directory = settings.stack_dir.resolve()
     stopped = process.stop_processes(directory, name)
@@ -216,11 +207,11 @@ def _status(settings: Settings, name: str, *, started_now: bool = False) -> Serv
         return ServiceStatus(name, "stopped", log=log)
     models: dict[str, str] = {}
     state = "starting"
-    with suppress(OSError):
+    with suppress(OSError, StackError):
         port = identity.ports["http"]
         if (triton if name == triton.NAME else store).is_ready(port):
             state = "ready"
-            models = triton.model_states(port) if name == triton.NAME else {}
+            models = model_states(port, directory) if name == triton.NAME else {}
     return ServiceStatus(
         name=name,
         state=state,

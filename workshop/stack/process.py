@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
@@ -41,7 +42,7 @@ class Service:
         argv: the command line; ``argv[0]`` is an absolute path.
         env: the whole environment of the process.
         ports: every TCP port it opens on 127.0.0.1, by what it is for.
-        is_ready: asks the running server; False or ConnectionError mean "not yet".
+        is_ready: asks the running server; False or OSError mean "not yet", ServerDiedError means "never".
         start_timeout: seconds from start to ready.
         fingerprint: what must agree for a running server to be used instead of a new one.
         prepare: writes what the server reads; called just before a start, when nothing of it runs.
@@ -266,18 +267,32 @@ def wait_ready(service: Service, identity: Identity) -> None:
     while time.monotonic() < deadline:
         if identity.process() is None:
             check_ports(service)  # if another process took a port since the check, that is the better message
-            raise ServerDiedError(
-                f"{service.name} ended while starting{_exit_status(identity.pid)}. Last lines of {log}:\n{tail(log)}",
-                hint="the log names the cause; make status shows the stack",
-            )
-        with suppress(OSError):
-            if service.is_ready():
+            _raise_died(f"{service.name} ended while starting{_exit_status(identity.pid)}", log)
+        try:
+            if service.is_ready() and all(map(_accepts, service.ports.values())):
                 return
+        except ServerDiedError as error:
+            _raise_died(str(error), log)
+        except OSError:
+            LOGGER.debug("%s: does not answer yet", service.name)
         time.sleep(POLL_SECONDS)
     raise StartTimeoutError(
         f"{service.name} was not ready after {service.start_timeout:.0f} s. Last lines of {log}:\n{tail(log)}",
         hint="look for the first error in the log, or allow more time with --timeout",
     )
+
+
+def _raise_died(what: str, log: Path) -> NoReturn:
+    raise ServerDiedError(
+        f"{what}. Last lines of {log}:\n{tail(log)}", hint="the log names the cause; make status shows the stack"
+    )
+
+
+def _accepts(port: int) -> bool:
+    """Whether something accepts connections; servers open their ports one after the other."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _exit_status(pid: int) -> str:

@@ -7,10 +7,10 @@ import os
 import secrets
 import sys
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from workshop.settings import PROJECT_ROOT, Settings
+from workshop.stack.local_http import ask
 from workshop.stack.process import Service
 
 NAME = "aqlite"
@@ -55,11 +55,4 @@ def is_ready(port: int) -> bool:
     Raises:
         OSError: nothing accepts connections yet.
     """
-    connection = HTTPConnection("127.0.0.1", port, timeout=5.0)
-    try:
-        connection.request("GET", "/_api/version")
-        return connection.getresponse().status in (200, 401)
-    except HTTPException as error:
-        raise ConnectionError(f"no HTTP answer on port {port}: {error}") from error
-    finally:
-        connection.close()
+    return ask(port, "GET", "/_api/version")[0] in (200, 401)

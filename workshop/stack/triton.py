@@ -12,12 +12,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from workshop.errors import RepositoryError, SettingsError
 from workshop.settings import Settings
 from workshop.stack.machine import TritonWheel, find_triton
+from workshop.stack.models import is_ready
 from workshop.stack.process import Service
 from workshop.stack.sagemaker import write_loopback_binary
 
@@ -157,44 +157,3 @@ def remove_shared_memory(prefix: str) -> None:
     """Remove the regions a killed server left; regions of running servers and of others have other prefixes."""
     for region in _SHARED_MEMORY.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
-
-
-def is_ready(port: int) -> bool:
-    """Whether the server answers that it is ready; it opens its port when the models to load are loaded or failed.
-
-    Raises:
-        OSError: nothing accepts connections yet.
-    """
-    return _request(port, "GET", "/v2/health/ready")[0] == 200
-
-
-def model_states(port: int) -> dict[str, str]:
-    """State of every model the server was asked to load: ``READY``, or ``UNAVAILABLE: reason`` and the like.
-
-    Raises:
-        OSError: the server does not answer.
-    """
-    _, body = _request(port, "POST", "/v2/repository/index")
-    return {
-        entry["name"]: ": ".join(filter(None, [entry["state"], entry.get("reason", "")]))
-        for entry in json.loads(body)
-        if "state" in entry
-    }
-
-
-def load_model(port: int, name: str, timeout: float) -> str:
-    """Ask a running server to load a model; returns the server's reason when it cannot, else an empty text."""
-    status, body = _request(port, "POST", f"/v2/repository/models/{name}/load", timeout=timeout)
-    return "" if status == 200 else json.loads(body).get("error", body.decode(errors="replace"))
-
-
-def _request(port: int, method: str, path: str, *, timeout: float = 5.0) -> tuple[int, bytes]:
-    connection = HTTPConnection(ADDRESS, port, timeout=timeout)
-    try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    except HTTPException as error:
-        raise ConnectionError(f"no HTTP answer on port {port}: {error}") from error
-    finally:
-        connection.close()
