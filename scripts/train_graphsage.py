@@ -25,7 +25,7 @@ from workshop.models.product_training import (
     MANIFEST,
     about_training,
     baseline_accuracy,
-    test_accuracy,
+    measure_test_accuracy,
     weights_name,
 )
 from workshop.models.training import EpochRecord, fit
@@ -67,7 +67,7 @@ def train(options: argparse.Namespace, console: Console) -> None:
         console.print(f"epoch {record.epoch + 1:3d}  loss {record.loss:.4f}  {scores}  {record.train_seconds:.1f} s")
 
     result = fit(data, config, state_path=state_path, resume=options.resume, device=options.device, on_epoch=report)
-    accuracies = {"GraphSAGE": test_accuracy(result.model, data), **baseline_accuracy(data)}
+    accuracies = {"GraphSAGE": measure_test_accuracy(result.model, data), **baseline_accuracy(data)}
     path = folder / weights_name(products)
     save_model(path, result.model, about_training(products, accuracies, result.best_epoch + 1))
     manifest = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workshop.models import sentence_bert, text_ensembles, zero_shot
+from workshop.models import graphsage_products, sentence_bert, text_ensembles, zero_shot
 from workshop.models.signature import ModelSignature
 
 SIGNATURES: tuple[ModelSignature, ...] = (
@@ -12,4 +12,5 @@ SIGNATURES: tuple[ModelSignature, ...] = (
     text_ensembles.ZERO_SHOT_TOKENIZER,
     text_ensembles.TEXT_EMBEDDING,
     text_ensembles.ZERO_SHOT_TEXT,
+    graphsage_products.SIGNATURE,
 )

@@ -15,9 +15,10 @@ from workshop.errors import CheckpointError
 from workshop.files import sha256_of
 from workshop.models.checkpoint import read_about
 from workshop.models.graphsage import GraphSAGE
-from workshop.models.graphsage_products import ARCHITECTURE
+from workshop.models.graphsage_products import ARCHITECTURE, SIGNATURE, trace_checkpoint
 from workshop.models.inference import accuracy, infer_layerwise
 from workshop.models.sampling import CSRGraph
+from workshop.models.tracing import Sidecar, is_current, read_sidecar, version_folder
 from workshop.models.training import TrainingConfig
 from workshop.settings import DataSize, Settings
 
@@ -44,7 +45,7 @@ def weights_name(products: ProductGraph) -> str:
     return f"graphsage_{products.name.replace('-', '_')}.safetensors"
 
 
-def test_accuracy(model: GraphSAGE, data: Data) -> float:
+def measure_test_accuracy(model: GraphSAGE, data: Data) -> float:
     """Share of test products whose category the model finds, with all their neighbours."""
     _, logits = infer_layerwise(model, data.x, CSRGraph.from_edge_index(data.edge_index, data.num_nodes))
     return accuracy(logits, data.y, {"test": data.test_mask})["test"]
@@ -101,6 +102,29 @@ def _check_manifest(path: Path) -> None:
         raise CheckpointError(f"{manifest} is missing, unreadable, or does not list {path.name}", hint=hint) from error
     if sha256_of(path) != expected:
         raise CheckpointError(f"{path} was altered: its SHA-256 is not the manifest's", hint=hint)
+
+
+def prepare_graphsage(
+    settings: Settings, products: ProductGraph, *, precomputed: bool = False, force: bool = False
+) -> Sidecar:
+    """Place ``graphsage_products`` in the model repository, unless it was traced from the same weights already.
+
+    Args:
+        settings: folders of weights and models.
+        products: the graph that is going to be served.
+        precomputed: pass over the weights of notebook 03.
+        force: trace again in any case.
+
+    Raises:
+        CheckpointError: there are no weights for this graph.
+        TraceRefusedError: the trace fails a gate.
+    """
+    checkpoint = find_checkpoint(settings, products, precomputed=precomputed)
+    repository, digest = settings.model_repository, sha256_of(checkpoint)
+    if not force and is_current(SIGNATURE, repository, source_sha256=digest, precision="fp32"):
+        return read_sidecar(version_folder(repository, SIGNATURE.name, 1))
+    csr = CSRGraph.from_edge_index(products.edge_index, products.num_products)
+    return trace_checkpoint(checkpoint, products.x, csr, repository)
 
 
 def about_training(products: ProductGraph, accuracies: dict[str, float], epochs: int) -> dict[str, str]:

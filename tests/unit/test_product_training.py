@@ -1,0 +1,121 @@
+"""Which weights fit which product graph, and the published ones."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from workshop.data.products import ProductGraph
+from workshop.errors import CheckpointError
+from workshop.models.checkpoint import load_model, read_about, save_model
+from workshop.models.graphsage import GraphSAGE
+from workshop.models.graphsage_products import ARCHITECTURE, SIGNATURE
+from workshop.models.product_training import (
+    about_training,
+    baseline_accuracy,
+    find_checkpoint,
+    prepare_graphsage,
+    trained_path,
+    weights_name,
+)
+from workshop.settings import PROJECT_ROOT, Settings, load_settings
+
+
+def catalogue(num_products: int) -> ProductGraph:
+    """Random products under the name of the miniature data set."""
+    generator = torch.Generator().manual_seed(num_products)
+    products = torch.arange(num_products)
+    return ProductGraph(
+        name="ogbn-products-mini",
+        synthetic=True,
+        x=torch.randn(num_products, ARCHITECTURE.in_channels, generator=generator),
+        edge_index=torch.randint(0, num_products, (2, 4 * num_products), generator=generator),
+        y=products % 3,
+        split={"train": products[::2], "valid": products[1::4], "test": products[3::4]},
+        category_names=["a", "b", "c"],
+        keys=[f"P{i}" for i in range(num_products)],
+        titles=[f"product {i}" for i in range(num_products)],
+        topics=[],
+    )
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    """Folders of its own, with the published weights in ``checkpoints``."""
+    shutil.copytree(PROJECT_ROOT / "checkpoints", tmp_path / "checkpoints")
+    return load_settings(
+        data_dir=tmp_path / "data", checkpoint_dir=tmp_path / "checkpoints", model_repository=tmp_path / "repository"
+    )
+
+
+def leave_weights(settings: Settings, products: ProductGraph, seed: int = 0) -> Path:
+    """What notebook 03 leaves."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = GraphSAGE(ARCHITECTURE)
+    save_model(trained_path(settings), model, about_training(products, {"GraphSAGE": 0.5}, 3))
+    return trained_path(settings)
+
+
+def test_published_weights_have_the_served_architecture_and_beat_the_baselines():
+    folder = PROJECT_ROOT / "checkpoints"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (name,) = manifest["files"]
+    assert load_model(folder / name).architecture == ARCHITECTURE
+    reached = manifest["test_accuracy"]
+    assert reached["logistic regression"] + 0.1 <= reached["GraphSAGE"] <= 0.97
+    assert name in (folder / "README.md").read_text()
+
+
+def test_weights_of_the_notebook_go_before_the_published_ones(settings):
+    mini = replace(catalogue(50), x=torch.zeros(20_000, 100))
+    published = settings.checkpoint_dir / weights_name(mini)
+    assert find_checkpoint(settings, mini) == published
+    own = leave_weights(settings, mini)
+    assert find_checkpoint(settings, mini) == own
+    assert find_checkpoint(settings, mini, precomputed=True) == published
+
+
+def test_weights_of_another_graph_are_passed_over(settings):
+    small = catalogue(50)
+    leave_weights(settings, catalogue(60))
+    expected = r"no GraphSAGE weights for ogbn-products-mini, 50 products; found .*60 products(.|\n)*03_train_graphsage"
+    with pytest.raises(CheckpointError, match=expected):
+        find_checkpoint(settings, small)
+    assert leave_weights(settings, small) == find_checkpoint(settings, small)
+
+
+def test_altered_published_weights_are_refused(settings):
+    mini = replace(catalogue(50), x=torch.zeros(20_000, 100))
+    published = settings.checkpoint_dir / weights_name(mini)
+    save_model(published, GraphSAGE(ARCHITECTURE), {"data": read_about(published)["data"]})
+    with pytest.raises(CheckpointError, match="was altered: its SHA-256 is not the manifest's"):
+        find_checkpoint(settings, mini)
+    (settings.checkpoint_dir / "manifest.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"manifest\.json is missing, unreadable, or does not list"):
+        find_checkpoint(settings, mini)
+
+
+def test_tracing_happens_once_per_weights(settings):
+    products = catalogue(60)
+    leave_weights(settings, products)
+    model = settings.model_repository / SIGNATURE.name / "1" / "model.pt"
+    first = prepare_graphsage(settings, products)
+    written = model.stat().st_mtime_ns
+    assert prepare_graphsage(settings, products) == first
+    assert model.stat().st_mtime_ns == written
+    leave_weights(settings, products, seed=1)
+    assert prepare_graphsage(settings, products).source_sha256 != first.source_sha256
+
+
+def test_baselines_know_nothing_of_the_graph():
+    products = catalogue(400)
+    features = torch.nn.functional.one_hot(products.y, ARCHITECTURE.in_channels).float()
+    data = replace(products, x=features, edge_index=torch.empty(2, 0, dtype=torch.int64)).to_data()
+    reached = baseline_accuracy(data)
+    assert reached["logistic regression"] == 1.0
+    share = (data.y[data.test_mask] == data.y[data.train_mask].bincount().argmax()).double().mean().item()
+    assert reached["majority class"] == pytest.approx(share)
