@@ -212,9 +212,14 @@ def _route(server: Server, method: str, path: str, handler: Handler, *, open_: b
 
 async def _answer(server: Server, http: HttpRequest, handler: Handler, *, open_: bool) -> Reply:
     user = "" if open_ else await _user(server, http)
+    database = http.scope["database"]
+    if not server.store.has_database(database):
+        raise ArangoError(1228)
+    if not open_ and not _may_enter(server, user, database, http.url.path):
+        raise ArangoError(401)
     request = Request(
         server=server,
-        database=http.scope["database"],
+        database=database,
         user=user,
         method=http.method,
         path=dict(http.path_params),
@@ -248,6 +253,12 @@ def _handled(handler: Handler, request: Request) -> Reply:
     return reply
 
 
+def _may_enter(server: Server, user: str, database: str, path: str) -> bool:
+    """Whether the user may use the database at all; everybody may look at himself and at the version."""
+    own = (f"/_api/user/{user}", "/_api/version", "/_api/database/user")
+    return server.users.level(user, database) != "none" or path.startswith(own)
+
+
 async def _user(server: Server, http: HttpRequest) -> str:
     header = http.headers.get("authorization")
     if header is None:
@@ -257,20 +268,25 @@ async def _user(server: Server, http: HttpRequest) -> str:
 
 
 async def _body(server: Server, http: HttpRequest) -> bytes:
-    """The whole body. Raises ArangoError 413 when it is too large, 408 when it does not arrive in time."""
+    """The whole body. Raises ArangoError 413 when it is too large, 408 when it does not arrive in time.
+
+    A body that is too large is read to its end and dropped, because most clients look for an answer only then.
+    """
     limit = server.limits.body_bytes
-    if int(http.headers.get("content-length", "0")) > limit:
-        raise ArangoError(413)
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     try:
         with anyio.fail_after(server.limits.body_seconds):
             async for chunk in http.stream():
                 size += len(chunk)
-                if size > limit:
-                    raise ArangoError(413)
-                chunks.append(chunk)
+                if size <= limit:
+                    chunks.append(chunk)
+                else:
+                    chunks.clear()
     except (TimeoutError, ClientDisconnect):
         raise ArangoError(408) from None
+    if size > limit:
+        raise ArangoError(413, f"payload too large: {size} bytes, at most {limit} are taken")
     return decompressed(b"".join(chunks), http.headers.get("content-encoding", ""), limit)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from aqlite.aql import QueryOptions, QueryResult, query_collections, run_query
 from aqlite.errors import ArangoError
 from aqlite.http.queries import bind_variables, query_text
-from aqlite.http.request import READ, WRITE, Reply, Request, ok
+from aqlite.http.request import READ, Reply, Request, ok
 
 DEFAULT_BATCH, DEFAULT_TTL = 1000, 30.0
 _MAX_CURSORS = 1000
@@ -174,13 +174,8 @@ def _run(
     request: Request, text: str, variables: dict[str, Any], given: dict[str, Any], options: dict[str, Any]
 ) -> QueryResult:
     """Run the query in the right kind of view."""
-    reads, writes = query_collections(text, variables)
-    if not reads and not writes:
-        request.require(READ)
-    for name in reads - writes:
-        request.require(READ, name)
-    for name in writes:
-        request.require(WRITE, name)
+    _, writes = query_collections(text, variables)
+    request.require(READ)
     limits = request.server.limits
     with request.server.queries.running(request, text, variables) as query:
         run_options = QueryOptions(

@@ -33,6 +33,8 @@ class WriteOptions:
     @classmethod
     def of(cls, request: Request) -> WriteOptions:
         """Read and check the parameters. Raises ArangoError 10."""
+        if request.query.get("versionAttribute"):
+            raise ArangoError(501, "'versionAttribute' is not supported by aqlite")
         mode = request.query.get("overwriteMode") or ("replace" if request.flag("overwrite") else "conflict")
         if mode not in OVERWRITE_MODES:
             raise ArangoError(10, f"invalid overwriteMode: {mode!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aqlite.storage.view import View, WriteView
 
 READ, WRITE = "ro", "rw"
+ROOT = "root"
 _LEVELS = {"none": 0, "ro": 1, "rw": 2}
 _TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0", "")
 
@@ -108,29 +109,40 @@ class Request:
         """Stream transaction that the request belongs to."""
         return self.headers.get("x-arango-trx-id")
 
-    def reading(self) -> AbstractContextManager[View]:
+    @contextmanager
+    def reading(self) -> Iterator[View]:
         """A view for reading: the stream transaction's, or a fresh snapshot."""
         if self.transaction_id is not None:
-            return self.server.transactions.using(self.transaction_id, self.database, self.user)
-        return self.server.store.read(self.database)
+            opened = self.server.transactions.using(self.transaction_id, self.database, self.user)
+        else:
+            opened = self.server.store.read(self.database)
+        with opened as view:
+            yield self._authorized(view)
 
     @contextmanager
     def writing(self) -> Iterator[WriteView]:
         """A view for writing: the stream transaction's, or a transaction of the request's own."""
         if self.transaction_id is not None:
-            with self.server.transactions.using(self.transaction_id, self.database, self.user) as view:
-                if not view.writable:
-                    raise ArangoError(1652, "unregistered collection used in transaction: no write access declared")
-                yield view
+            opened = self.server.transactions.using(self.transaction_id, self.database, self.user)
         else:
-            with self.server.store.write(self.database) as view:
-                yield view
+            opened = self.server.store.write(self.database)
+        with opened as view:
+            if not view.writable:
+                raise ArangoError(1652, "unregistered collection used in transaction: no write access declared")
+            yield self._authorized(view)
 
-    def defining(self) -> AbstractContextManager[WriteView]:
+    @contextmanager
+    def defining(self) -> Iterator[WriteView]:
         """A view for changing the catalog. Raises ArangoError 1653 inside a stream transaction."""
         if self.transaction_id is not None:
             raise ArangoError(1653, "disallowed operation inside transaction")
-        return self.server.store.write(self.database)
+        with self.server.store.write(self.database) as view:
+            yield view
+
+    def _authorized(self, view: View) -> Any:
+        if self.user != ROOT:
+            view.authorize = lambda name, write: self.require(WRITE if write else READ, name)
+        return view
 
 
 def parse_json(text: bytes) -> Any:

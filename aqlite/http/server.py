@@ -12,8 +12,9 @@ from aqlite.errors import ArangoError
 from aqlite.http.cursors import CursorRegistry
 from aqlite.http.jobs import JobRegistry
 from aqlite.http.queries import QueryRegistry
+from aqlite.http.request import ROOT
 from aqlite.http.transactions import TransactionRegistry
-from aqlite.http.users import ROOT, Users
+from aqlite.http.users import Users
 from aqlite.storage.expiry import remove_expired
 from aqlite.storage.store import Store
 

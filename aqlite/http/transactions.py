@@ -97,16 +97,23 @@ class TransactionRegistry:
 
     @contextmanager
     def using(self, id_: str, database: str, user: str) -> Iterator[Any]:
-        """The transaction's view, for one request. Raises ArangoError 1655, and 1654 after an abort."""
+        """The transaction's view, for one request: what a failing request wrote is undone. Raises ArangoError 1655."""
         transaction = self._find(id_, database, user)
         with transaction.lock:
-            if transaction.view is None:
-                raise ArangoError(1655)
+            view = transaction.view
+            if view is None:
+                raise ArangoError(1655, f"transaction '{id_}' not found")
             try:
                 with reported():
-                    yield transaction.view
+                    if isinstance(view, WriteView):
+                        with view.all_or_nothing():
+                            yield view
+                    else:
+                        yield view
             finally:
                 transaction.last_used = time.monotonic()
+                if not view.connection.in_transaction:  # SQLite gave up the whole transaction, e.g. on a full disk
+                    self._end(transaction, commit=False)
 
     def status(self, id_: str, database: str, user: str) -> str:
         """``running``, ``committed`` or ``aborted``. Raises ArangoError 1655."""
@@ -154,14 +161,17 @@ class TransactionRegistry:
 
     def _finish(self, transaction: StreamTransaction, *, commit: bool) -> None:
         with transaction.lock:
-            try:
-                transaction.finish(commit=commit)
-            finally:
-                with self._lock:
-                    self._open.pop(transaction.id, None)
-                    self._ended[transaction.id] = (transaction.status, transaction.database)
-                    while len(self._ended) > _REMEMBERED:
-                        self._ended.popitem(last=False)
+            self._end(transaction, commit=commit)
+
+    def _end(self, transaction: StreamTransaction, *, commit: bool) -> None:
+        try:
+            transaction.finish(commit=commit)
+        finally:
+            with self._lock:
+                self._open.pop(transaction.id, None)
+                self._ended[transaction.id] = (transaction.status, transaction.database)
+                while len(self._ended) > _REMEMBERED:
+                    self._ended.popitem(last=False)
 
 
 # --- routes ---------------------------------------------------------------------------------------------------

@@ -17,10 +17,9 @@ import jwt
 import orjson
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import Reply, Request, ok, parse_json
+from aqlite.http.request import ROOT, Reply, Request, ok, parse_json
 from aqlite.storage.store import Store
 
-ROOT = "root"
 LEVELS = ("none", "ro", "rw")
 TOKEN_SECONDS = 3600
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1}

@@ -74,6 +74,10 @@ class Store:
             self._writer.close()
             self._folder.close()
 
+    def has_database(self, name: str) -> bool:
+        """Whether a database of that name exists now."""
+        return name in self._catalog.databases
+
     def next_tick(self) -> int:
         """A number never used before in this folder: ids of databases, collections and indexes, generated keys."""
         self._last_tick = next(self._ticks)

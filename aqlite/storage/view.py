@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 512
 Row = tuple[int, int]
+Authorize = Callable[[str, bool], None]
+"""Called with a collection's name and whether it is to be written; raises ArangoError 11 when that is forbidden."""
 
 
 class View:
@@ -49,6 +52,7 @@ class View:
         self.catalog = catalog
         self.store = store
         self.connection = connection
+        self.authorize: Authorize | None = None
         self._cursors: set[sqlite3.Cursor] = set()
 
     def close(self) -> None:
@@ -59,8 +63,11 @@ class View:
 
     # --- catalog ----------------------------------------------------------------------------------------------
     def find(self, name: str) -> Collection:
-        """A collection with its storage details. Raises ArangoError 1203."""
-        return self.catalog.collection(self.database, name)
+        """A collection with its storage details. Raises ArangoError 1203, and 11 when its user may not read it."""
+        collection = self.catalog.collection(self.database, name)
+        if self.authorize is not None:
+            self.authorize(collection.name, False)
+        return collection
 
     def collection(self, name: str) -> CollectionInfo:
         """See ``StoreView``."""
@@ -105,7 +112,10 @@ class View:
     def get(self, name: str, key: str) -> Document | None:
         """See ``StoreView``."""
         collection = self.find(name)
-        row = self.connection.execute(collection.sql.by_key, (key,)).fetchone()
+        try:
+            row = self.connection.execute(collection.sql.by_key, (key,)).fetchone()
+        except UnicodeEncodeError:  # half a surrogate pair is in no key
+            return None
         return None if row is None else self._document(collection, row)
 
     def scan(self, name: str) -> Iterator[Document]:
@@ -256,6 +266,21 @@ class WriteView(View):
         # Read to the end first: an iterator must not meet the rows that its consumer writes.
         return iter(self.connection.execute(sql, values).fetchall())
 
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Undo what the block wrote when it raises; the transaction goes on."""
+        added, revisions = dict(self.documents_added), dict(self.revisions)
+        self.connection.execute("SAVEPOINT request")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO request")
+                self.connection.execute("RELEASE request")
+            self.documents_added, self.revisions = added, revisions
+            raise
+        self.connection.execute("RELEASE request")
+
     # --- writing ----------------------------------------------------------------------------------------------
     def insert(
         self,
@@ -349,6 +374,8 @@ class WriteView(View):
 
     def _writable(self, name: str) -> Collection:
         collection = self.find(name)
+        if self.authorize is not None:
+            self.authorize(collection.name, True)
         if self.writable_names is not None and collection.name not in self.writable_names:
             raise ArangoError(1652, f"unregistered collection used in transaction: {collection.name} [WRITE access]")
         return collection
