@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.requirements-installed
 export PYTHON
 
-.PHONY: help setup check up down status run lab test lint format bench readme clean distclean
+.PHONY: help setup check up down status run lab test lint format bench clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -39,7 +39,7 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         aliases = field.validation_alias.choices if field.validation_alias else [f"WORKSHOP_{name.upper()}"]
         variables = " or ".join(f"`{alias}`" for alias in aliases)
-        default = "" if field.default is PydanticUndefined else field.default
+        default = "" if field.default in (PydanticUndefined, None) else field.default
         if isinstance(default, Path):
             default = default.relative_to(PROJECT_ROOT)
         rows.append(f"| {variables} | {f'`{default}`' if default != '' else 'empty'} | {field.description} |")

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny_models
-from conftest import free_ports, private_settings
+from private_stack import free_ports, private_settings
 
 from workshop import stack
 from workshop.errors import PortInUseError, ServerDiedError, SettingsError, StackError, StartTimeoutError

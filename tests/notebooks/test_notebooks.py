@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
+from private_stack import private_settings
 
-from tests.integration.conftest import private_settings
 from workshop.runner.execute import check_kernel
 from workshop.runner.index import Entry, load_index
 from workshop.runner.parameters import assign_parameters

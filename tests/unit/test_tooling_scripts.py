@@ -1,0 +1,169 @@
+"""Make, the scripts around it, and the documents that mention them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from private_stack import free_ports
+
+from scripts import check_environment, strip_notebooks, update_readme
+from workshop import errors
+from workshop.settings import PROJECT_ROOT, Settings
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project's root, with PATH and the given variables only."""
+    return subprocess.run(
+        command,
+        cwd=PROJECT_ROOT,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def script(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+# --- make -----------------------------------------------------------------------------------------------------
+def targets() -> set[str]:
+    return set(re.search(r"^\.PHONY: (.*)$", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split())
+
+
+def test_make_alone_lists_every_command():
+    listed = set(re.findall(r"^  make (\S+)", run("make").stdout, re.MULTILINE))
+    assert listed == targets()
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "TROUBLESHOOTING.md", ".ci/run"])
+def test_documents_mention_commands_that_exist(document):
+    mentioned = set(re.findall(r"(?:`|^)make ([a-z]+)", (PROJECT_ROOT / document).read_text(), re.MULTILINE))
+    assert mentioned
+    assert mentioned <= targets()
+
+
+def test_run_hands_its_variables_to_the_runner():
+    variables = ("NOTEBOOKS=01 05", "DATA_SIZE=tiny", "PARAMETERS=SEED=7 NAME=x")
+    commands = " ".join(run("make", "--dry-run", "run", *variables).stdout.replace("\\\n", " ").split())
+    expected = "scripts/run_notebooks.py 01 05 --data-size tiny --parameter 'SEED=7' --parameter 'NAME=x'"
+    assert expected in commands
+
+
+def test_ci_and_readme_run_the_same_two_commands():
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    opening = readme[: readme.index("## The notebooks")]
+    assert re.search(r"```bash\nmake run .*\nmake test .*\n```", opening)
+    assert re.findall(r"^make .*$", (PROJECT_ROOT / ".ci/run").read_text(), re.MULTILINE) == ["make test"]
+    assert (PROJECT_ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+# --- the Python that make picks -------------------------------------------------------------------------------
+def test_a_named_python_is_used_or_refused_never_replaced(tmp_path):
+    ours = run("sh", "scripts/find_python.sh", PYTHON=sys.executable)
+    assert ours.stdout.strip() == sys.executable
+    old = script(tmp_path / "python3.8", 'test "$1" = --version && echo Python 3.8.20')
+    for name, found in ((str(old), "which is Python 3.8.20"), ("/nowhere/python3", "no command /nowhere/python3")):
+        refused = run("sh", "scripts/find_python.sh", PYTHON=name)
+        assert refused.returncode == 1
+        assert refused.stdout == ""
+        assert found in refused.stderr
+        assert "the workshop needs Python 3.10, 3.11 or 3.12" in refused.stderr
+
+
+def test_an_unsupported_default_python_is_passed_over(tmp_path):
+    script(tmp_path / "python3", 'test "$1" = --version && echo Python 3.14.0')
+    script(tmp_path / "python3.12", "exit 0")
+    found = run("/bin/sh", "scripts/find_python.sh", PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert found.stdout == "python3.12\n"
+
+
+# --- the environment check ------------------------------------------------------------------------------------
+def test_the_check_works_before_anything_is_installed():
+    result = run(sys.executable, "-I", "-S", "scripts/check_environment.py")
+    lines = [line for line in result.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == len(check_environment.CHECKS)
+    assert re.search(r"^\[FAIL\] packages .* missing .*\n +Try: make setup$", result.stdout, re.MULTILINE)
+    assert result.returncode == sum(line.startswith("[FAIL]") for line in lines) > 0
+    assert "Traceback" not in result.stderr
+
+
+def test_the_check_names_a_taken_port_and_the_setting_that_moves_it(monkeypatch, tmp_path):
+    fields = ("TRITON_HTTP_PORT", "TRITON_METRICS_PORT", "ARANGO_PORT")
+    for field, free in zip(fields, free_ports(3), strict=True):
+        monkeypatch.setenv(f"WORKSHOP_{field}", str(free))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("WORKSHOP_TRITON_GRPC_PORT", str(port))
+        monkeypatch.setenv("WORKSHOP_STACK_DIR", str(tmp_path))
+        message = rf"port {port} is taken by another program\nTry: stop it, or set WORKSHOP_TRITON_GRPC_PORT"
+        with pytest.raises(errors.WorkshopError, match=message):
+            check_environment.check_ports()
+
+
+def test_the_check_names_packages_that_differ(monkeypatch):
+    real = check_environment.metadata.version
+    monkeypatch.setattr(check_environment.metadata, "version", lambda name: "2.0.0" if name == "numpy" else real(name))
+    with pytest.raises(errors.WorkshopError, match=r"1 of \d+ differ: numpy 2\.0\.0 \(wanted 1\.26\.4\)"):
+        check_environment.check_packages()
+
+
+# --- stripping and generated documents ------------------------------------------------------------------------
+def test_stripping_takes_outputs_and_keeps_sources_ids_and_tags(tmp_path):
+    cell = nbformat.v4.new_code_cell("1 + 1", metadata={"tags": ["parameters"], "collapsed": True}, execution_count=7)
+    cell.outputs = [nbformat.v4.new_output("stream", text="2")]
+    path = tmp_path / "dirty.ipynb"
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": {"name": "mine", "display_name": "My kernel"}}),
+        path,
+    )
+    (clean,) = nbformat.reads(strip_notebooks.committed_text(path), 4).cells
+    assert clean == {
+        "cell_type": "code",
+        "id": cell.id,
+        "source": "1 + 1",
+        "metadata": {"tags": ["parameters"]},
+        "outputs": [],
+        "execution_count": None,
+    }
+
+
+def test_generated_parts_are_renewed_and_their_places_are_required():
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    assert update_readme.with_parts(readme) == readme, "try: make format"
+    emptied = re.sub(r"(<!-- (\w+): .*? -->).*?(<!-- end of \2 -->)", r"\1\n\3", readme, flags=re.DOTALL)
+    assert len(emptied) < len(readme)
+    assert update_readme.with_parts(emptied) == readme
+    with pytest.raises(ValueError, match="no part between <!-- notebooks"):
+        update_readme.with_parts("# A title")
+
+
+def test_every_setting_is_explained():
+    table = update_readme.settings_table()
+    assert table.count("\n") == len(Settings.model_fields) + 1
+    assert "None" not in table
+
+
+def test_every_error_is_in_the_troubleshooting_page():
+    page = (PROJECT_ROOT / "TROUBLESHOOTING.md").read_text()
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.WorkshopError)]
+    leaves = [kind.__name__ for kind in kinds if not kind.__subclasses__()]
+    assert leaves
+    assert [name for name in leaves if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "TROUBLESHOOTING.md"])
+def test_links_between_files_lead_somewhere(document):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", (PROJECT_ROOT / document).read_text())
+    assert [target for target in targets if not (PROJECT_ROOT / target).exists()] == []
