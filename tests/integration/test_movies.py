@@ -1,0 +1,379 @@
+"""The movie application against the real store, with the real text model: every query against plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from movie_world import PlainMovies, fresh_database, local_embedder
+
+from workshop.data.movies import load_movies
+from workshop.errors import (
+    DataInvalidError,
+    DataMissingError,
+    DocumentsRejectedError,
+    QueryError,
+    ServerUnreachableError,
+    StoreSchemaError,
+)
+from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph, text_hash
+from workshop.recommend.movies import MovieFilters, MovieRecommender, Weights
+from workshop.store.bulk import upsert
+from workshop.store.embeddings import as_stored, embed_collection
+from workshop.store.queries import run_query
+from workshop.store.schema import ensure_collection, ensure_schema
+from workshop.store.vector_index import VectorSearch, ensure_vector_index, recall_curve
+
+MODEL = "sentence_bert test fp32"
+
+
+@pytest.fixture(scope="module")
+def catalogue(local_store):
+    try:
+        return load_movies(local_store, "tiny")
+    except DataMissingError as error:
+        pytest.skip(f"the movie data were not fetched: {error}")
+
+
+@pytest.fixture(scope="module")
+def embed():
+    return local_embedder()
+
+
+@pytest.fixture(scope="module")
+def database(local_store, catalogue, embed):
+    """The tiny movie graph with embeddings. Tests that change it use a database of their own."""
+    database = fresh_database(local_store, "movies_tiny")
+    load_movie_graph(database, catalogue)
+    embed_collection(database, MOVIES, embed, model_version=MODEL, dimension=384)
+    return database
+
+
+@pytest.fixture(scope="module")
+def plain(database, catalogue):
+    stored = {movie["_key"]: np.array(movie["embedding"]) for movie in database.collection(MOVIES)}
+    return PlainMovies(catalogue, stored)
+
+
+@pytest.fixture(scope="module")
+def exact(database, embed):
+    return MovieRecommender(database, embed, ensure_vector_index(database, MOVIES))
+
+
+@pytest.fixture
+def scratch(local_store):
+    return fresh_database(local_store, "movies_scratch")
+
+
+# --- loading --------------------------------------------------------------------------------------------------
+def test_load_is_complete_and_repeatable(scratch, catalogue):
+    steps = []
+    first = load_movie_graph(scratch, catalogue, progress=lambda done, total: steps.append((done, total)))
+    second = load_movie_graph(scratch, catalogue)
+    for name in MOVIE_GRAPH.collections:
+        assert first[name].created == len(getattr(catalogue, name)) == scratch.collection(name).count(), name
+        assert (second[name].created, second[name].updated) == (0, first[name].created), name
+    assert steps[-1][0] == steps[-1][1] == sum(report.written for report in first.values())
+    (movie,) = run_query(scratch, "movie_find", {"title": "spirited away", "year": None})
+    assert (movie["year"], movie["language"], "Animation" in movie["genres"]) == (2001, "ja", True)
+    director = "FOR v IN 1..1 INBOUND @movie GRAPH 'movie_graph' FILTER v.name == 'Hayao Miyazaki' RETURN v.name"
+    assert list(scratch.aql.execute(director, bind_vars={"movie": movie["_id"]})) == ["Hayao Miyazaki"]
+
+
+def test_schema_that_differs_is_refused(scratch):
+    scratch.create_collection("acted_in")
+    with pytest.raises(StoreSchemaError, match="'acted_in' should hold edges, but holds documents"):
+        ensure_schema(scratch, MOVIE_GRAPH)
+    scratch.delete_collection("acted_in")
+    scratch.create_graph(
+        MOVIE_GRAPH.graph,
+        edge_definitions=[
+            {"edge_collection": "acted_in", "from_vertex_collections": ["a"], "to_vertex_collections": ["b"]}
+        ],
+    )
+    with pytest.raises(StoreSchemaError, match=r"graph 'movie_graph' has other edges than expected"):
+        ensure_schema(scratch, MOVIE_GRAPH)
+
+
+def test_every_refused_document_is_reported(scratch):
+    ensure_collection(scratch, "links", edge=True)
+    good = {"_key": "good", "_from": "a/1", "_to": "a/2"}
+    bad = [{"_key": "no ends"}, {"_key": "spa ce", "_from": "a/1", "_to": "a/2"}, {"_key": "x", "_from": "a", "_to": 3}]
+    with pytest.raises(DocumentsRejectedError, match=r"'links' refused 3 of 4 documents; the others are written"):
+        upsert(scratch, "links", [*bad, good], batch_documents=2)
+    assert [link["_key"] for link in scratch.collection("links")] == ["good"]
+
+
+def test_batches_respect_both_limits(scratch):
+    ensure_collection(scratch, "notes", edge=False)
+    seen = []
+    notes = [{"_key": str(number), "text": "x" * 100} for number in range(10)]
+    report = upsert(scratch, "notes", notes, batch_documents=4, on_batch=seen.append)
+    assert (seen, report.created, report.batches) == ([4, 8, 10], 10, 3)
+    report = upsert(scratch, "notes", notes, batch_bytes=300)
+    assert (report.created, report.updated, report.batches) == (0, 10, 5)
+    assert upsert(scratch, "notes", [{"_key": "big", "text": "x" * 1000}], batch_bytes=300).created == 1
+
+
+def test_update_keeps_what_replace_drops(scratch):
+    ensure_collection(scratch, "notes", edge=False)
+    upsert(scratch, "notes", [{"_key": "1", "a": 1, "b": 2}])
+    upsert(scratch, "notes", [{"_key": "1", "a": 3}])
+    assert scratch.collection("notes").get("1")["b"] == 2
+    upsert(scratch, "notes", [{"_key": "1", "a": 4}], on_duplicate="replace")
+    assert "b" not in scratch.collection("notes").get("1")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), np.ones(2)])
+def test_values_json_lacks_are_refused_before_sending(scratch, value):
+    ensure_collection(scratch, "notes", edge=False)
+    with pytest.raises(DataInvalidError, match=r"'notes': document 'bad'"):
+        upsert(scratch, "notes", [{"_key": "good"}, {"_key": "bad", "value": value}])
+
+
+# --- embedding ------------------------------------------------------------------------------------------------
+class Embedder:
+    """Counts the texts of a toy model: a vector that depends on the text alone."""
+
+    def __init__(self, fail_after: int | None = None, error: BaseException | None = None) -> None:
+        self.texts: list[str] = []
+        self.fail_after, self.error = fail_after, error
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        if self.fail_after is not None and len(self.texts) >= self.fail_after:
+            raise self.error
+        self.texts += texts
+        seeds = [int.from_bytes(text.encode()[:4], "little") for text in texts]
+        return np.stack([np.random.default_rng(seed).normal(size=8) for seed in seeds]).astype(np.float32)
+
+
+@pytest.fixture
+def movies(scratch, catalogue):
+    load_movie_graph(scratch, catalogue)
+    return scratch
+
+
+def embedded(database, embedder, version="toy 1", **options):
+    return embed_collection(database, MOVIES, embedder, model_version=version, dimension=8, batch_texts=32, **options)
+
+
+def test_embeds_each_text_once(movies, catalogue):
+    embedder, steps = Embedder(), []
+    report = embedded(movies, embedder, progress=lambda done, wanted: steps.append((done, wanted)))
+    assert (report.embedded, report.already_there, report.without_text) == (200, 0, 0)
+    assert sorted(embedder.texts) == sorted(movie.text for movie in catalogue.movies)
+    assert steps == [(min(32 * n, 200), 200) for n in range(1, 8)]
+    again = embedded(movies, embedder)
+    assert (again.embedded, again.already_there, len(embedder.texts)) == (0, 200, 200)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ServerUnreachableError("Triton went away")])
+def test_stop_while_embedding_is_repaired_by_running_again(movies, error):
+    first, second = Embedder(fail_after=96, error=error), Embedder()
+    with pytest.raises(type(error)):
+        embedded(movies, first)
+    assert run_query(movies, "count_pending_embeddings", {"@collection": MOVIES, "current": ["toy 1"]}) == [[104, 200]]
+    assert embedded(movies, second).embedded == 104
+    assert len(set(first.texts) | set(second.texts)) == len(first.texts) + len(second.texts) == 200
+
+
+def test_another_model_or_text_makes_vectors_stale(movies, catalogue):
+    embedded(movies, Embedder())
+    assert embedded(movies, Embedder(), "toy 2", equivalent_versions=["toy 1"]).embedded == 0
+    assert embedded(movies, Embedder(), "toy 2").embedded == 200
+    movie = catalogue.movies[0]
+    upsert(movies, MOVIES, [{"_key": movie.key, "overview": "Another story.", "text_hash": "changed"}])
+    embedder = Embedder()
+    assert embedded(movies, embedder, "toy 2").embedded == 1
+    assert embedder.texts == [f"{movie.title}. Another story."]
+
+
+def test_documents_without_text_are_counted(movies):
+    upsert(movies, MOVIES, [{"_key": "blank", "title": " ", "overview": None}])
+    assert embedded(movies, Embedder()).without_text == 1
+    assert "embedding" not in movies.collection(MOVIES).get("blank")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda vectors: vectors[:, :7], r"expected shape \(32, 8\), received \(32, 7\)"),
+        (lambda vectors: vectors[:-1], r"received \(31, 8\)"),
+        (lambda vectors: vectors * np.nan, "32 rows hold NaN"),
+        (lambda vectors: vectors * 0, "32 rows are all zeros"),
+    ],
+)
+def test_vectors_no_similarity_can_use_are_not_stored(movies, spoil, message):
+    embedder = Embedder()
+    with pytest.raises(DataInvalidError, match=message):
+        embedded(movies, lambda texts: spoil(embedder(texts)))
+    assert run_query(movies, "count_embedded", {"@collection": MOVIES}) == []
+
+
+# --- queries against plain Python -----------------------------------------------------------------------------
+FILTERS = [
+    MovieFilters(),
+    MovieFilters(year_from=2010),
+    MovieFilters(year_to=1970),
+    MovieFilters(language="fr"),
+    MovieFilters(genre="Animation", language="ja"),
+    MovieFilters(year_from=1990, year_to=2005, language="en", genre="Comedy"),
+    MovieFilters(genre="Opera"),
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_nearest_exact(exact, plain, filters):
+    for key in list(plain.vectors)[:8]:
+        title, year = next((m.title, m.year) for m in plain.catalogue.movies if m.key == key)
+        found = exact.similar(title, filters, year=year, limit=7)
+        expected = plain.nearest(plain.vectors[key], filters, 7, exclude=key)
+        assert [movie.key for movie in found] == [other for other, _ in expected]
+        np.testing.assert_allclose([movie.similarity for movie in found], [score for _, score in expected], atol=1e-6)
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_wish(exact, plain, embed, filters):
+    wish = "a heist that goes wrong in winter"
+    expected = plain.nearest(np.array(as_stored(embed([wish])[0])), filters, 5)
+    found = exact.wish(wish, filters, limit=5)
+    assert [movie.key for movie in found] == [key for key, score in expected if score >= 0.15]
+
+
+@pytest.mark.parametrize("weights", [Weights(), Weights(1, 0, 0), Weights(0, 1, 0), Weights(0.2, 0.5, 0.3)], ids=str)
+def test_hybrid(exact, plain, weights):
+    for movie in plain.catalogue.movies[::23]:
+        found = exact.hybrid(movie.title, weights, year=movie.year, limit=10, pool=20)
+        expected = plain.hybrid(movie.key, weights, limit=10, pool=20)
+        np.testing.assert_allclose([row.score for row in found], [row["score"] for row in expected], atol=1e-6)
+        reference = {row["key"]: row for row in expected}
+        for row in found[:-1]:
+            assert row.shared_genres == reference[row.key]["shared_genres"]
+            told = sorted((round(reason.weight, 9), reason.kind, reason.name) for reason in row.reasons)
+            assert told == sorted((round(w, 9), kind, name) for w, kind, name in reference[row.key]["reasons"])
+
+
+def test_titles_pages_and_counts(database, plain):
+    movies = {movie.key: movie for movie in plain.catalogue.movies}
+    assert set(run_query(database, "movie_titles")) == {movie.title for movie in movies.values()}
+    for title in ("AMÉLIE", "the matrix", "Unknown"):
+        found = run_query(database, "movie_find", {"title": title, "year": None})
+        expected = [movie for movie in movies.values() if movie.title.lower() == title.lower()]
+        assert [row["_key"] for row in found] == [m.key for m in sorted(expected, key=lambda m: -m.vote_count)]
+    assert run_query(database, "movie_find", {"title": "Inception", "year": 1999}) == []
+    assert run_query(database, "count_embedded", {"@collection": MOVIES}) == [{"length": 384, "documents": 200}]
+    assert run_query(database, "embedding_models", {"@collection": MOVIES}) == [MODEL]
+    assert run_query(database, "count_pending_embeddings", {"@collection": MOVIES, "current": [MODEL]}) == [[0, 200]]
+
+    pages, after = [], ""
+    while page := run_query(
+        database, "dump_page", {"@collection": MOVIES, "after": after, "limit": 64, "leave_out": ["overview"]}
+    ):
+        pages.append(page)
+        after = page[-1]["_key"]
+    assert [len(page) for page in pages] == [64, 64, 64, 8]
+    dumped = {row["_key"]: row for page in pages for row in page}
+    assert dumped.keys() == movies.keys()
+    assert all(not {"_id", "_rev", "overview"} & row.keys() for row in dumped.values())
+    scope = {"@collection": MOVIES, "current": ["x"], "text_attributes": ["title", "overview"]}
+    pending = run_query(database, "pending_embeddings", {**scope, "after": "", "limit": 500})
+    assert [row["_key"] for row in pending] == list(dumped)
+    assert all(row["text"] == movies[row["_key"]].text for row in pending)
+    assert all(row["text_hash"] == text_hash(movies[row["_key"]]) for row in pending)
+
+
+def test_neighbours_and_sample(database, plain):
+    sample = run_query(database, "sample_vectors", {"@collection": MOVIES, "limit": 5})
+    assert sample == run_query(database, "sample_vectors", {"@collection": MOVIES, "limit": 5})
+    for row in sample:
+        np.testing.assert_array_equal(row["vector"], plain.vectors[row["key"]])
+        bind_vars = {"@collection": MOVIES, "vector": row["vector"], "limit": 6}
+        expected = [key for key, _ in plain.nearest(plain.vectors[row["key"]], MovieFilters(), 6)]
+        assert run_query(database, "neighbours_exact", bind_vars) == expected
+
+
+# --- vector index ---------------------------------------------------------------------------------------------
+def test_few_documents_are_searched_exactly(database):
+    search = ensure_vector_index(database, MOVIES)
+    assert (search.approximate, search.documents) == (False, 200)
+    assert "below 500" in search.reason
+
+
+@pytest.fixture
+def indexed(local_store, catalogue, plain):
+    database = fresh_database(local_store, "movies_indexed")
+    load_movie_graph(database, catalogue)
+    vectors = ({"_key": key, "embedding": vector.tolist()} for key, vector in plain.vectors.items())
+    upsert(database, MOVIES, vectors)
+    return database
+
+
+def test_index_agrees_with_exact_search_and_its_recall_is_measured(indexed, plain, embed):
+    search = ensure_vector_index(indexed, MOVIES, minimum=100)
+    assert (search.approximate, search.n_lists, search.n_probe) == (True, 200 // 15, 4)
+    assert ensure_vector_index(indexed, MOVIES, minimum=100) == search
+    curve = recall_curve(indexed, MOVIES, search, target=1.0, queries=20)
+    assert [point.n_probe for point in curve] == [4, 8, 13][: len(curve)]
+    recalls = [point.recall for point in curve]
+    assert recalls == sorted(recalls)
+    assert recalls[-1] == 1.0
+    # with all cells searched, the index must answer exactly like the exact query, filters included
+    all_cells = VectorSearch(True, "all cells", 200, search.n_lists, search.n_lists)
+    recommender = MovieRecommender(indexed, embed, all_cells)
+    for filters in FILTERS:
+        for movie in plain.catalogue.movies[:3]:
+            found = recommender.similar(movie.title, filters, year=movie.year, limit=5)
+            expected = plain.nearest(plain.vectors[movie.key], filters, 5, exclude=movie.key)
+            assert [row.key for row in found] == [key for key, _ in expected]
+
+
+def test_index_learnt_from_other_data_is_built_anew(indexed):
+    small = ensure_vector_index(indexed, MOVIES, minimum=100)
+    copies = (
+        {"_key": f"copy{number}-{movie['_key']}", "title": movie["title"], "embedding": movie["embedding"]}
+        for movie in list(indexed.collection(MOVIES))
+        for number in range(2)
+    )
+    upsert(indexed, MOVIES, copies)
+    assert ensure_vector_index(indexed, MOVIES, minimum=100).n_lists == 40 > 2 * small.n_lists
+    assert sum(index["type"] == "vector" for index in indexed.collection(MOVIES).indexes()) == 1
+
+
+def test_vectors_of_two_lengths_are_refused(indexed):
+    upsert(indexed, MOVIES, [{"_key": "short", "embedding": [1.0, 0.0]}])
+    with pytest.raises(DataInvalidError, match=r"expected vectors of one length, found lengths \{2: 1, 384: 200\}"):
+        ensure_vector_index(indexed, MOVIES)
+
+
+# --- what users type ------------------------------------------------------------------------------------------
+def test_unknown_title_suggests_near_ones(exact):
+    with pytest.raises(DataInvalidError, match="no movie is called 'Incepton' among") as caught:
+        exact.similar("Incepton")
+    assert "Inception" in caught.value.hint
+    with pytest.raises(DataInvalidError, match="no movie is called 'Inception' of 1950"):
+        exact.hybrid("Inception", year=1950)
+    with pytest.raises(DataInvalidError, match="check the spelling"):
+        exact.similar("qqqqqqqqqqqq")
+
+
+@pytest.mark.parametrize("wish", ["", "   ", "\n"])
+def test_blank_wish_is_refused(exact, wish):
+    with pytest.raises(DataInvalidError, match="the wish is blank"):
+        exact.wish(wish)
+
+
+def test_wish_nothing_comes_near_to_finds_nothing(exact):
+    assert exact.wish("SELECT 0x7f3a FROM qwzx; -- 9981274") == []
+    assert exact.wish("a wizard school", MovieFilters(genre="Opera")) == []
+
+
+def test_movie_without_embedding_is_named(movies, embed):
+    recommender = MovieRecommender(movies, embed, VectorSearch(False, "no vectors yet", 0))
+    with pytest.raises(StoreSchemaError, match=r"movie '27205' has no embedding\s+Try: run embed_collection first"):
+        recommender.similar("Inception")
+
+
+def test_query_errors_name_the_query(database):
+    with pytest.raises(QueryError, match="could not run query 'movie_find': the store answered HTTP 400, error 15"):
+        run_query(database, "movie_find", {"title": "x"})
+    with pytest.raises(StoreSchemaError, match=r"could not run query 'count_embedded'.*error 1203"):
+        run_query(database, "count_embedded", {"@collection": "no_such_collection"})
