@@ -1,5 +1,21 @@
 """AQL, ArangoDB's query language: parse, explain and run queries over a ``StoreView``."""
 
-from aqlite.aql.execute import ParsedQuery, QueryOptions, QueryResult, parse_query, query_collections, run_query
+from aqlite.aql.execute import (
+    ParsedQuery,
+    QueryOptions,
+    QueryResult,
+    explain_query,
+    parse_query,
+    query_collections,
+    run_query,
+)
 
-__all__ = ["ParsedQuery", "QueryOptions", "QueryResult", "parse_query", "query_collections", "run_query"]
+__all__ = [
+    "ParsedQuery",
+    "QueryOptions",
+    "QueryResult",
+    "explain_query",
+    "parse_query",
+    "query_collections",
+    "run_query",
+]

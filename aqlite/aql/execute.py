@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 from aqlite.aql import plan as p
 from aqlite.aql.bindings import check_bindings, declared_parameters
 from aqlite.aql.context import CallContext
+from aqlite.aql.explain import plan_object
 from aqlite.aql.expressions import UNSET
 from aqlite.aql.inspection import named_collections, syntax_object
 from aqlite.aql.optimizer import optimize
@@ -36,6 +37,7 @@ class QueryOptions:
         memory_limit: bytes that kept rows may take (error 32); 0 means no limit.
         fail_on_warning: turn the first warning into an error.
         max_warning_count: how many warnings are kept.
+        profile: 1 adds the time of each phase to the result, 2 the plan as well.
         user: name that ``CURRENT_USER()`` answers.
         killed: set by another thread to stop the query (error 1500).
     """
@@ -45,18 +47,23 @@ class QueryOptions:
     memory_limit: int = DEFAULT_MEMORY_LIMIT
     fail_on_warning: bool = False
     max_warning_count: int = 10
+    profile: int = 0
     user: str | None = "root"
     killed: Event | None = None
 
 
 @dataclass
 class QueryResult:
-    """Outcome of a query: all rows, warnings (``code``, ``message``) and ArangoDB's statistics."""
+    """Outcome of a query: all rows, warnings (``code``, ``message``) and ArangoDB's statistics.
+
+    ``profile`` holds seconds by phase and ``plan`` the executed plan, when the options ask for them.
+    """
 
     rows: list[Any]
     warnings: list[dict[str, Any]]
     stats: dict[str, Any]
-    plan: p.QueryPlan = field(repr=False)
+    profile: dict[str, float] | None = None
+    plan: dict[str, Any] | None = None
 
 
 def prepare(view: StoreView, text: str, bind_vars: Mapping[str, Any], full_count: bool = False) -> p.QueryPlan:
@@ -98,8 +105,14 @@ def run_query(
         context.warn(number, message)
     runtime = Runtime(view, context, len(plan.variables), options.memory_limit)
     runtime.statistics.started = started
+    planned = time.monotonic()
     rows = list(_rows(runtime, plan))
-    return QueryResult(rows, context.warnings, runtime.statistics.as_dict(), plan)
+    result = QueryResult(rows, context.warnings, runtime.statistics.as_dict())
+    if options.profile:
+        result.profile = {"planning": planned - started, "executing": time.monotonic() - planned}
+    if options.profile > 1:
+        result.plan = plan_object(view, plan)
+    return result
 
 
 def _rows(runtime: Runtime, plan: p.QueryPlan) -> Iterator[Any]:
@@ -153,3 +166,21 @@ def query_collections(text: str, bind_vars: Mapping[str, Any]) -> tuple[set[str]
     query = parse(text)
     check_bindings(query, bind_vars)
     return named_collections(query, bind_vars)
+
+
+def explain_query(
+    view: StoreView, text: str, bind_vars: Mapping[str, Any] | None = None, options: QueryOptions | None = None
+) -> dict[str, Any]:
+    """The plan of a query in ArangoDB's shape, without running it.
+
+    Raises:
+        ArangoError: as ``run_query`` does before it runs.
+    """
+    full_count = options is not None and options.full_count
+    plan = prepare(view, text, bind_vars or {}, full_count)
+    return {
+        "plan": plan_object(view, plan),
+        "cacheable": not plan.modifies,
+        "warnings": [{"code": number, "message": message} for number, message in plan.warnings],
+        "stats": {"rulesExecuted": len(plan.rules), "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0},
+    }

@@ -104,6 +104,10 @@ class ExpressionCompiler:
 
         return memo
 
+    def compile_fresh(self, node: ast.Expr) -> Closure:
+        """Closure that computes the expression anew each time, whatever it depends on."""
+        return self._compilers[type(node)](self, node)
+
     def compile_all(self, nodes: tuple[ast.Expr, ...]) -> list[Closure]:
         """One closure per expression."""
         return [self.compile(node) for node in nodes]

@@ -27,7 +27,7 @@ def modify_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stag
 def upsert_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stage, node: p.UpsertNode) -> Stage:
     """Stage of ``UPSERT``: each row looks its document up, and sees what earlier rows wrote."""
     view, name, options = runtime.view, node.collection, node.options
-    find = expressions.compile(node.find)
+    find = expressions.compile_fresh(node.find)
     document, patch = expressions.compile(node.document), expressions.compile(node.patch)
     old_slot = node.old.slot
 

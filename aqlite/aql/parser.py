@@ -21,9 +21,45 @@ MAX_NESTING = 500
 MAX_QUERY_CHARS = 64 * 2**20
 
 RESERVED_WORDS = frozenset(
-    "AGGREGATE ALL ALL_SHORTEST_PATHS AND ANY ASC COLLECT DESC DISTINCT FALSE FILTER FOR GRAPH IN INBOUND INSERT INTO "
-    "K_PATHS K_SHORTEST_PATHS LET LIKE LIMIT NONE NOT NULL OR OUTBOUND REMOVE REPLACE RETURN SHORTEST_PATH SORT TRUE "
-    "UPDATE UPSERT WINDOW WITH".split()
+    [
+        "AGGREGATE",
+        "ALL",
+        "ALL_SHORTEST_PATHS",
+        "AND",
+        "ANY",
+        "ASC",
+        "COLLECT",
+        "DESC",
+        "DISTINCT",
+        "FALSE",
+        "FILTER",
+        "FOR",
+        "GRAPH",
+        "IN",
+        "INBOUND",
+        "INSERT",
+        "INTO",
+        "K_PATHS",
+        "K_SHORTEST_PATHS",
+        "LET",
+        "LIKE",
+        "LIMIT",
+        "NONE",
+        "NOT",
+        "NULL",
+        "OR",
+        "OUTBOUND",
+        "REMOVE",
+        "REPLACE",
+        "RETURN",
+        "SHORTEST_PATH",
+        "SORT",
+        "TRUE",
+        "UPDATE",
+        "UPSERT",
+        "WINDOW",
+        "WITH",
+    ]
 )
 """Words that name nothing unless they are quoted (manual: "AQL Syntax", keywords)."""
 
@@ -54,7 +90,23 @@ _NAMES_OF_TERMINALS = {
     "SORT_ORDER": "sort order",
     "DIRECTION": "graph direction",
 }
-_DECLARATIONS = frozenset("FOR LET RETURN COLLECT FILTER SORT LIMIT WINDOW INSERT UPDATE REPLACE REMOVE UPSERT".split())
+_DECLARATIONS = frozenset(
+    [
+        "FOR",
+        "LET",
+        "RETURN",
+        "COLLECT",
+        "FILTER",
+        "SORT",
+        "LIMIT",
+        "WINDOW",
+        "INSERT",
+        "UPDATE",
+        "REPLACE",
+        "REMOVE",
+        "UPSERT",
+    ]
+)
 _NEAR_CHARS = 32
 
 

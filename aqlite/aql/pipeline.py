@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -15,11 +14,11 @@ from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
 from aqlite.aql.collect import collect_stage
-from aqlite.aql.expressions import UNSET, Closure, ExpressionCompiler, Frame
+from aqlite.aql.expressions import Closure, ExpressionCompiler, Frame
 from aqlite.aql.modify import modify_stage, upsert_stage
 from aqlite.aql.paths import path_stage
 from aqlite.aql.runtime import Runtime
-from aqlite.aql.scans import index_documents, near_vector_stage, exact_vector_stage
+from aqlite.aql.scans import exact_vector_stage, index_documents, near_vector_stage
 from aqlite.aql.stages import Stage, loop_stage
 from aqlite.aql.traversal import traversal_stage
 from aqlite.aql.window import window_stage

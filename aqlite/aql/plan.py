@@ -27,7 +27,7 @@ class Variable:
     level: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class VarRef(ast.Expr):
     """A resolved variable."""
 
@@ -166,22 +166,23 @@ class EnumerateNearVectors(PlanNode):
 
 @dataclass(eq=False)
 class ExactVectors(PlanNode):
-    """Documents with an exact score against one query vector, computed for the whole collection at once.
+    """The ``count`` best documents by an exact score against one query vector, best first.
 
-    With ``count`` only the best ``offset + count`` come, in order; the sort that follows keeps ties and nulls right.
+    ``call`` computes the score of one document; ``conditions`` must hold for each.
     """
 
     variable: Variable
     score: Variable
     collection: str
     path: tuple[str, ...]
-    query: ast.Expr
     call: ast.Call
-    descending: bool = True
-    count: int | None = None
+    conditions: tuple[ast.Expr, ...]
+    descending: bool
+    count: int
 
     def expressions(self) -> Iterator[ast.Expr]:
         yield self.call
+        yield from self.conditions
 
     def outputs(self) -> tuple[Variable, ...]:
         return (self.variable, self.score)

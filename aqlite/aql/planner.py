@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from aqlite.aql import ast
 from aqlite.aql import plan as p
+from aqlite.aql.aggregates import AGGREGATES
 from aqlite.aql.bindings import check_bindings, wrong_type
 from aqlite.aql.functions import FUNCTIONS
 from aqlite.aql.graph_options import path_options, traversal_options
-from aqlite.aql.aggregates import AGGREGATES
-from aqlite.aql.values import type_name
 from aqlite.errors import ArangoError
 from aqlite.storage.api import StoreView
 

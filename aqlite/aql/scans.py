@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from aqlite.aql import plan as p
 from aqlite.aql import values as v
 from aqlite.aql.expressions import UNSET, ExpressionCompiler, Frame
 from aqlite.aql.runtime import Runtime
-from aqlite.aql.stages import Stage, rows_stage
+from aqlite.aql.stages import CHECK_MASK, Stage, rows_stage
 from aqlite.errors import ArangoError
 from aqlite.storage.api import UNBOUNDED
 
@@ -156,54 +159,99 @@ def query_vector(value: Any) -> list[float]:
 
 
 def exact_vector_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stage, node: p.ExactVectors) -> Stage:
-    """Stage that scores all documents of a collection at once, best first when only some are needed.
+    """Stage that yields the documents with the best scores, best first.
 
-    Falls back to one call per document when the collection's values there are not vectors of the query's width.
+    The cached matrix gives single-precision scores for the whole collection; documents are then scored exactly in that
+    order, until no later one can be among the best. Where the collection has no such matrix, each document is scored.
     """
-    query = expressions.compile(node.query)
+    vector = expressions.compile(node.call.arguments[1])
     emptied = expressions.enter_loop(node.variable, node.score)
     call = expressions.compile(node.call)
-    slot = node.variable.slot
-    view, statistics, context = runtime.view, runtime.statistics, runtime.context
+    conditions = expressions.compile_all(node.conditions)
+    slot, score_slot = node.variable.slot, node.score.slot
+    view, statistics, check = runtime.view, runtime.statistics, runtime.context.check
 
-    def rows(frame: Frame) -> Iterator[tuple]:
+    def score_of(frame: Frame, document: dict[str, Any]) -> tuple[bool, Any]:
+        """Whether all conditions hold, and the exact score."""
+        frame[slot] = document
+        for memo in emptied:
+            frame[memo] = UNSET
+        score = frame[score_slot] = call(frame)
+        accepted = all(v.truthy(condition(frame)) for condition in conditions)
+        statistics.filtered += not accepted
+        return accepted, score
+
+    def from_matrix(frame: Frame, keys: list[str], ranking: Ranking) -> list[tuple]:
+        best: list[tuple] = []
+        bound = None
+        for number, position in enumerate(ranking.order(node.descending)):
+            if not number & CHECK_MASK:
+                check()
+            if bound is not None and ranking.beyond(position, bound, node.descending):
+                break
+            document = view.get(node.collection, keys[position])
+            accepted, score = score_of(frame, document)
+            if accepted:
+                best.append((score, position, document))
+                if len(best) == node.count:
+                    bound = (min if node.descending else max)(entry[0] for entry in best)
+        best.sort(key=lambda entry: (-entry[0] if node.descending else entry[0], entry[1]))
+        return [(document, score) for score, _, document in best[: node.count]]
+
+    def one_by_one(frame: Frame) -> list[tuple]:
+        def scored() -> Iterator[tuple]:
+            for number, document in enumerate(view.scan(node.collection)):
+                if not number & CHECK_MASK:
+                    check()
+                accepted, score = score_of(frame, document)
+                if accepted:
+                    yield v.sort_key(score), document, score
+
+        pick = heapq.nlargest if node.descending else heapq.nsmallest
+        return [entry[1:] for entry in pick(node.count, scored(), key=itemgetter(0))]
+
+    def rows(frame: Frame) -> list[tuple]:
+        if node.count == 0:
+            return []
         column = view.vector_matrix(node.collection, node.path)
-        scores = None if column is None else score_column(node.call.name, query(frame), *column[1:])
-        if scores is None:
-            for document in view.scan(node.collection):
-                statistics.scanned_full += 1
-                frame[slot] = document
-                yield document, call(frame)
-            return
-        statistics.scanned_full += len(scores)
-        context.check()
-        if node.count is None:
-            for document, score in zip(view.scan(node.collection), scores.tolist(), strict=True):
-                yield document, score
-            return
-        for position in best_positions(scores, node.count, node.descending):
-            yield view.get(node.collection, column[0][position]), float(scores[position])
+        ranking = None if column is None else rank_column(node.call.name, vector(frame), *column[1:])
+        statistics.scanned_full += view.count(node.collection)
+        return one_by_one(frame) if ranking is None else from_matrix(frame, column[0], ranking)
 
-    return rows_stage(runtime, source, rows, [slot, node.score.slot], emptied)
+    return rows_stage(runtime, source, rows, [slot, score_slot], emptied)
 
 
-def score_column(function: str, query: Any, matrix: np.ndarray, norms: np.ndarray) -> np.ndarray | None:
-    """Scores of all rows of ``matrix`` float32 [n, d] against a query, float64 [n].
+@dataclass(frozen=True)
+class Ranking:
+    """Single-precision scores of a collection's documents, float32 [n], and a bound of their error."""
 
-    None when the query is no vector of that width, or a row or the query has length zero and the cosine no value.
+    scores: np.ndarray
+    error: float
+
+    def order(self, descending: bool) -> list[int]:
+        """Positions, best score first, equal scores in order of position."""
+        return np.argsort(-self.scores if descending else self.scores, kind="stable").tolist()
+
+    def beyond(self, position: int, bound: float, descending: bool) -> bool:
+        """Whether a document's exact score is certainly worse than ``bound``."""
+        score = float(self.scores[position])
+        return score + self.error < bound if descending else score - self.error > bound
+
+
+def rank_column(function: str, query: Any, matrix: np.ndarray, norms: np.ndarray) -> Ranking | None:
+    """Scores of all rows of ``matrix`` float32 [n, d], with Euclidean ``norms`` float32 [n], against a query.
+
+    None when the query is no vector of that width, when a cosine has no value, or when single precision overflows.
     """
     if query.__class__ is not list or len(query) != matrix.shape[1] or not all(map(v.is_number, query)):
         return None
-    wanted = np.asarray(query, dtype=np.float32)
-    if function == "L2_DISTANCE":
-        return np.sqrt(((matrix - wanted) ** 2).sum(axis=1, dtype=np.float64))
-    length = float(np.linalg.norm(wanted.astype(np.float64)))
-    if length == 0.0 or not np.all(norms > 0):
-        return None
-    return np.clip((matrix @ wanted).astype(np.float64) / (norms.astype(np.float64) * length), -1.0, 1.0)
-
-
-def best_positions(scores: np.ndarray, count: int, descending: bool) -> list[int]:
-    """Positions of the ``count`` best scores, best first, equal scores in order of position."""
-    order = np.argsort(-scores if descending else scores, kind="stable")
-    return order[:count].tolist()
+    with np.errstate(over="ignore", invalid="ignore"):
+        wanted = np.asarray(query, dtype=np.float32)
+        length, longest = float(np.linalg.norm(wanted)), float(norms.max())
+        if function == "L2_DISTANCE":
+            ranking = Ranking(np.linalg.norm(matrix - wanted, axis=1), 1e-5 * (1 + length + longest))
+        elif length > 0 and norms.min() > 0:
+            ranking = Ranking(matrix @ wanted / (norms * length), 1e-4)
+        else:
+            return None
+    return ranking if np.isfinite(ranking.scores).all() else None
