@@ -14,7 +14,6 @@ import torch
 
 from workshop.data import products as products_module
 from workshop.data.products import (
-    checked_edges,
     checked_features,
     load_mini,
     load_ogbn_products,
@@ -234,22 +233,6 @@ def test_nan_features_on_disk(tmp_path):
 
 
 # --- values -----------------------------------------------------------------------------------------------------
-def test_loops_and_duplicates_are_dropped_and_counted(caplog):
-    edges = torch.tensor([[0, 1, 1, 2, 0], [1, 1, 0, 0, 1]])
-    assert checked_edges(edges, 3).tolist() == [[0, 1, 2], [1, 0, 0]]
-    assert "dropped 1 self loops and 1 duplicate edges" in caplog.text
-
-
-def test_no_edges_is_fine():
-    assert checked_edges(torch.empty(2, 0, dtype=torch.int64), 4).shape == (2, 0)
-
-
-@pytest.mark.parametrize("node", [-1, 3])
-def test_edges_to_unknown_products(node):
-    with pytest.raises(DataInvalidError, match=rf"point outside the 3 nodes.*{node} -> 1"):
-        checked_edges(torch.tensor([[0, node], [1, 1]]), 3)
-
-
 def test_features_of_wrong_width_and_of_wrong_type():
     with pytest.raises(DataInvalidError, match=r"expected \[n, 100\], received \[2, 3\]"):
         checked_features(torch.zeros(2, 3))

@@ -28,7 +28,6 @@ from torch_geometric.data.storage import GlobalStorage
 from workshop.data.products_mini import SIZES, MiniProducts, Recipe, TextFeatures, generate
 from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
 from workshop.files import sha256_of
-from workshop.models.sampling import check_edge_index
 from workshop.settings import DataSize, Settings
 
 os.environ.setdefault("OUTDATED_IGNORE", "1")  # OGB otherwise looks for a newer release of itself on the network
@@ -316,29 +315,6 @@ def _as_corrupt(folder: Path) -> Iterator[None]:
 
 
 # --- shared ---------------------------------------------------------------------------------------------------
-def checked_edges(edge_index: torch.Tensor, num_nodes: int) -> torch.Tensor:
-    """Edges that training and serving can use: loops and duplicates dropped, unknown nodes refused.
-
-    Args:
-        edge_index: int64 ``[2, edges]``, any order.
-        num_nodes: nodes are numbered from 0 to ``num_nodes - 1``.
-
-    Returns:
-        int64 ``[2, edges kept]``, sorted by source then target. What was dropped is logged.
-
-    Raises:
-        DataInvalidError: wrong shape or dtype, or an edge names a node that does not exist.
-    """
-    check_edge_index(edge_index, num_nodes)
-    no_loops = edge_index[:, edge_index[0] != edge_index[1]]
-    unique = torch.unique(no_loops[0] * num_nodes + no_loops[1])
-    kept = torch.stack([unique // num_nodes, unique % num_nodes]) if num_nodes else no_loops
-    loops, duplicates = edge_index.shape[1] - no_loops.shape[1], no_loops.shape[1] - kept.shape[1]
-    if loops or duplicates:
-        logger.warning("dropped %d self loops and %d duplicate edges", loops, duplicates)
-    return kept
-
-
 def checked_features(x: torch.Tensor, num_features: int = FULL_FEATURES) -> torch.Tensor:
     """The features as float32, after a check of rank, width and finiteness.
 

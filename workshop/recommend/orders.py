@@ -14,8 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from workshop.data.orders import Orders, co_purchase_weights, damped, split_later_orders
+from workshop.data.orders import Orders, co_purchase_graph, co_purchase_weights, damped, split_later_orders
 from workshop.errors import DataInvalidError
+from workshop.models.inference import infer_layerwise
+from workshop.models.sampling import CSRGraph
+from workshop.models.training import TrainingConfig, fit
+
+LINK_TRAINING = TrainingConfig(task="links", fan_out=(10, 5), max_epochs=3)
+"""Two layers and few epochs: baskets are small, and more of either blurs them into "what everybody buys"."""
 
 Scorer = Callable[[sp.csr_matrix], np.ndarray]
 """Takes baskets ``[b, products]`` of zeros and ones; returns a score for every product, float ``[b, products]``."""
@@ -122,6 +128,23 @@ def embedding(vectors: np.ndarray) -> Scorer:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(norms > 0, norms, 1.0)
     return lambda given: (given @ unit) @ unit.T
+
+
+def graphsage_vectors(earlier: Orders, config: TrainingConfig = LINK_TRAINING, *, progress: bool = False) -> np.ndarray:
+    """Embed products by a GraphSAGE trained on the links of the co-purchase graph, without any label.
+
+    Args:
+        earlier: orders that may be learned from.
+        config: how to train.
+        progress: show a progress bar.
+
+    Returns:
+        float32 ``[products, hidden_channels]``, for :func:`embedding`.
+    """
+    graph = co_purchase_graph(earlier)
+    model = fit(graph, config, progress=progress).model
+    vectors, _ = infer_layerwise(model, graph.x, CSRGraph.from_edge_index(graph.edge_index, graph.num_nodes))
+    return vectors.numpy()
 
 
 def hybrid(scorers: Sequence[Scorer], weights: Sequence[float]) -> Scorer:

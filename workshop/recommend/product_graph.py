@@ -6,13 +6,17 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from arango.database import StandardDatabase
 
-from workshop.data.products import ProductGraph, checked_edges
-from workshop.errors import DataInvalidError
+from workshop.data.products import ProductGraph
+from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.files import sha256_of
+from workshop.models.graphsage_products import SIGNATURE
+from workshop.models.sampling import check_edge_index
 from workshop.serving.client import TritonClient
 from workshop.serving.graphsage import EmbeddingGraph, ProductEmbeddings, embed_products
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
@@ -33,7 +37,9 @@ FEATURE_DECIMALS = 3
 """Features have a standard deviation near 1; embeddings from rounded ones have a cosine above 0.99999 to exact ones."""
 EMBEDDING_DECIMALS = 4
 """Of a vector of length 1 and width 256; changes a cosine by less than 0.001."""
-PRODUCTS_PER_STEP = 1024
+SMALL_GRAPH = 100_000
+"""Up to so many products a request may hold the whole graph; sampled neighbourhoods of a larger one are kept apart."""
+PRODUCTS_PER_STEP = {"small": 2048, "large": 128}
 PREDICTIONS_KEPT = 3
 
 
@@ -69,7 +75,7 @@ def load_product_graph(
     Raises:
         DataInvalidError: an edge names an unknown product, or the weights do not fit the edges.
         DocumentsRejectedError: the store refused documents.
-        StoreSchemaError: a collection or the graph exists and is different.
+        StoreSchemaError: a collection or the graph exists and is different, or products of another catalogue are there.
     """
     if edge_weight is not None and edge_weight.shape != graph.edge_index.shape[1:]:
         raise DataInvalidError(
@@ -77,6 +83,13 @@ def load_product_graph(
         )
     pairs, weights = undirected(graph.edge_index, graph.num_products, edge_weight)
     ensure_schema(database, PRODUCT_GRAPH)
+    data_set = f"{graph.name}, {graph.num_products} products"
+    others = set(run_query(database, "product_data_sets")) - {data_set, None}
+    if others:
+        raise StoreSchemaError(
+            f"database {database.name!r} holds {', '.join(sorted(others))}; {data_set} cannot be mixed with it",
+            hint="connect(settings, database=...) with a database of its own",
+        )
     total = graph.num_products + pairs.shape[1]
 
     def report(done_before: int, done: int) -> None:
@@ -85,7 +98,7 @@ def load_product_graph(
 
     degree = np.bincount(pairs.ravel(), minlength=graph.num_products)
     return {
-        PRODUCTS: upsert(database, PRODUCTS, _products(graph, degree), on_batch=lambda done: report(0, done)),
+        PRODUCTS: upsert(database, PRODUCTS, _products(graph, degree, data_set), on_batch=lambda done: report(0, done)),
         BOUGHT_TOGETHER: upsert(
             database,
             BOUGHT_TOGETHER,
@@ -102,14 +115,15 @@ def undirected(
 
     Where both directions carry a weight the larger one counts.
     """
-    low, high = torch.minimum(*edge_index), torch.maximum(*edge_index)
-    pairs = checked_edges(torch.stack([low, high]), num_products)
+    check_edge_index(edge_index, num_products)
+    linked = edge_index[0] != edge_index[1]
+    number = edge_index.min(dim=0).values[linked] * num_products + edge_index.max(dim=0).values[linked]
+    unique, position = torch.unique(number, return_inverse=True)
+    pairs = torch.stack([unique // max(num_products, 1), unique % max(num_products, 1)]).numpy()
     if edge_weight is None:
-        return pairs.numpy(), None
-    position = torch.searchsorted(pairs[0] * num_products + pairs[1], low * num_products + high)
-    linked = low != high
-    weights = torch.zeros(pairs.shape[1]).scatter_reduce(0, position[linked], edge_weight[linked].float(), "amax")
-    return pairs.numpy(), weights.numpy()
+        return pairs, None
+    weights = torch.zeros(len(unique)).scatter_reduce(0, position, edge_weight[linked].float(), "amax")
+    return pairs, weights.numpy()
 
 
 def co_purchase_edges(keys: Sequence[str], pairs: np.ndarray, weights: np.ndarray | None = None) -> Iterator[Document]:
@@ -153,6 +167,7 @@ def embed_catalogue(
     pending = sorted(number[key] for key in pending if key in number)
     data = EmbeddingGraph.from_data(graph.to_data())
     rng = np.random.default_rng(seed)
+    per_step = PRODUCTS_PER_STEP["small" if graph.num_products <= SMALL_GRAPH else "large"]
     stored = 0
 
     def store(products: list[int], said: ProductEmbeddings) -> int:
@@ -162,9 +177,9 @@ def embed_catalogue(
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as background:
         storing: Future[int] | None = None
-        for start in range(0, len(pending), PRODUCTS_PER_STEP):
-            step = pending[start : start + PRODUCTS_PER_STEP]
-            said = embed_products(client, data, step, rng=rng)
+        for start in range(0, len(pending), per_step):
+            step = pending[start : start + per_step]
+            said = embed_products(client, data, step, rng=rng, products_per_request=per_step)
             stored += storing.result() if storing else 0
             storing = background.submit(store, step, said)
             if progress:
@@ -173,6 +188,11 @@ def embed_catalogue(
     if progress and pending:
         progress(stored, len(pending))
     return EmbedReport(stored, graph.num_products - len(pending), time.monotonic() - started)
+
+
+def model_version(checkpoint: Path) -> str:
+    """Name of the served model and its weights, to tell embeddings of different trainings apart."""
+    return f"{SIGNATURE.name} {sha256_of(checkpoint)[:12]}"
 
 
 def embedding_documents(
@@ -207,7 +227,7 @@ def rounded(vector: np.ndarray, decimals: int) -> list[float]:
     return np.round(vector.astype(np.float64), decimals).tolist()
 
 
-def _products(graph: ProductGraph, degree: np.ndarray) -> Iterator[Document]:
+def _products(graph: ProductGraph, degree: np.ndarray, data_set: str) -> Iterator[Document]:
     part = np.empty(graph.num_products, dtype=object)
     for name, members in graph.split.items():
         part[members.numpy()] = name
@@ -219,5 +239,6 @@ def _products(graph: ProductGraph, degree: np.ndarray) -> Iterator[Document]:
             "split": part[i],
             "co_purchases": int(degree[i]),
             "synthetic": graph.synthetic,
+            "data_set": data_set,
             "features": rounded(graph.x[i].numpy(), FEATURE_DECIMALS),
         }

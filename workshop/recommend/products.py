@@ -47,13 +47,13 @@ class CoPurchase:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A recommended product; ``score`` ranks, its parts ``graph`` and ``similarity`` lie between 0 and 1."""
+    """A recommended product; ``score`` ranks, its parts ``graph_score`` and ``similarity`` lie between 0 and 1."""
 
     key: str
     title: str
     category: str | None
     score: float
-    graph: float
+    graph_score: float
     similarity: float
     bought_together: bool
 

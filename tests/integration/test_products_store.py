@@ -1,0 +1,323 @@
+"""Product graph, queries and sampling against the real store, on a catalogue small enough to check by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from workshop.data.products import ProductGraph, load_products
+from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.recommend.live_products import NewProduct, insert_product, sample_in_store
+from workshop.recommend.product_graph import BOUGHT_TOGETHER, PRODUCTS, load_product_graph
+from workshop.recommend.products import ProductRecommender
+from workshop.settings import load_settings
+from workshop.store.bulk import upsert
+from workshop.store.connection import connect
+
+# Coffee things are bought together; the lamp goes with the machine only; nobody ever bought the vase with anything.
+TITLES = ["Espresso machine", "Espresso beans", "Milk frother", "Coffee mug", "Desk lamp", "Vase", "Tea kettle"]
+CATEGORY = [0, 1, 0, 0, 2, 2, 0]
+LINKS = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3), (0, 4), (3, 6)]
+ANGLES = [0, 20, 10, 40, 90, 5, 30]
+M, BEANS, FROTHER, MUG, LAMP, VASE, KETTLE = (f"p{i}" for i in range(7))
+
+
+def catalogue() -> ProductGraph:
+    edges = torch.tensor(LINKS).T
+    return ProductGraph(
+        name="by hand",
+        synthetic=True,
+        x=torch.arange(700, dtype=torch.float32).reshape(7, 100) / 100,
+        edge_index=torch.cat([edges, edges.flip(0)], dim=1),
+        y=torch.tensor(CATEGORY),
+        split={"train": torch.tensor([0, 1]), "valid": torch.tensor([2]), "test": torch.tensor([3, 4, 5, 6])},
+        category_names=["Kitchen", "Grocery", "Decor"],
+        keys=[f"p{i}" for i in range(7)],
+        titles=TITLES,
+        topics=[],
+    )
+
+
+def vector(angle: float) -> list[float]:
+    return [float(np.cos(np.radians(angle))), float(np.sin(np.radians(angle)))]
+
+
+def fresh(settings, name: str):
+    """An empty database."""
+    system = connect(settings, database="_system")
+    if system.has_database(name):
+        system.delete_database(name)
+    return connect(settings, database=name)
+
+
+@pytest.fixture(scope="module")
+def database(local_store):
+    """Holds the catalogue with embeddings; tests that change it use another one."""
+    database = fresh(local_store, "products_by_hand")
+    load_product_graph(database, catalogue())
+    upsert(database, PRODUCTS, [{"_key": f"p{i}", "embedding": vector(angle)} for i, angle in enumerate(ANGLES)])
+    return database
+
+
+@pytest.fixture
+def scratch(local_store):
+    database = fresh(local_store, "products_scratch")
+    load_product_graph(database, catalogue())
+    return database
+
+
+@pytest.fixture
+def recommender(database):
+    return ProductRecommender(database)
+
+
+def keys(found):
+    return [item.key for item in found]
+
+
+# --- loading ----------------------------------------------------------------------------------------------------
+def test_documents_and_edges_as_stored(database):
+    machine = database.collection(PRODUCTS).get(M)
+    assert (machine["title"], machine["category"], machine["split"]) == ("Espresso machine", "Kitchen", "train")
+    assert machine["co_purchases"] == 4
+    assert machine["synthetic"] is True
+    assert machine["features"] == pytest.approx(np.arange(100) / 100)
+    edges = {(edge["_from"], edge["_to"]) for edge in database.collection(BOUGHT_TOGETHER)}
+    assert edges == {(f"products/p{a}", f"products/p{b}") for a, b in LINKS}, "each co-purchase once"
+
+
+def test_loading_again_changes_nothing_and_keeps_embeddings(database):
+    reports = load_product_graph(database, catalogue())
+    assert {name: (report.created, report.updated) for name, report in reports.items()} == {
+        PRODUCTS: (0, 7),
+        BOUGHT_TOGETHER: (0, 7),
+    }
+    assert database.collection(PRODUCTS).get(M)["embedding"] == [1, 0]
+
+
+def test_progress_counts_every_document(local_store):
+    seen = []
+    load_product_graph(fresh(local_store, "products_scratch"), catalogue(), progress=lambda *state: seen.append(state))
+    assert seen == [(7, 14), (14, 14)]
+
+
+def test_weights_of_orders_are_stored_and_rank(scratch):
+    graph = catalogue()
+    weight = torch.ones(graph.edge_index.shape[1])
+    weight[5] = weight[12] = 9.0  # machine and lamp
+    load_product_graph(scratch, graph, edge_weight=weight)
+    found = ProductRecommender(scratch).co_purchased(M)
+    assert [(item.key, item.weight) for item in found][:2] == [(LAMP, 9.0), (FROTHER, 1.0)]
+
+
+def test_edges_to_unknown_products_write_nothing(local_store):
+    database = fresh(local_store, "products_scratch")
+    broken = replace(catalogue(), edge_index=torch.tensor([[0], [7]]))
+    with pytest.raises(DataInvalidError, match="outside the 7 nodes"):
+        load_product_graph(database, broken)
+    assert not database.has_collection(PRODUCTS)
+
+
+# --- recommenders -----------------------------------------------------------------------------------------------
+def test_similar_ranks_by_cosine_without_the_product_itself(recommender):
+    found = recommender.similar(M, limit=3)
+    assert keys(found) == [VASE, FROTHER, BEANS]
+    assert [item.similarity for item in found] == pytest.approx(np.cos(np.radians([5, 10, 20])), abs=1e-3)
+
+
+def test_similar_within_a_category(recommender):
+    assert keys(recommender.similar(M, category="Decor")) == [VASE, LAMP]
+
+
+def test_similar_passes_over_products_without_embedding(scratch):
+    upsert(scratch, PRODUCTS, [{"_key": key, "embedding": vector(0)} for key in (M, MUG)])
+    assert keys(ProductRecommender(scratch).similar(M)) == [MUG]
+    with pytest.raises(DataInvalidError, match="'p1' has no embedding yet"):
+        ProductRecommender(scratch).similar(BEANS)
+
+
+def test_co_purchased_puts_the_best_connected_first(recommender):
+    found = recommender.co_purchased(M)
+    assert [(item.key, item.shared) for item in found] == [(FROTHER, 2), (BEANS, 1), (MUG, 1), (LAMP, 0)]
+    assert recommender.co_purchased(VASE) == []
+
+
+def test_graph_alone_ranks_co_purchases_first_and_finds_two_hops(recommender):
+    found = recommender.recommend(M, graph_weight=1.0)
+    assert set(keys(found[:4])) == {BEANS, FROTHER, MUG, LAMP}
+    assert found[0].key == FROTHER, "bought with the beans and the mug too"
+    assert all(item.bought_together for item in found[:4])
+    kettle = next(item for item in found if item.key == KETTLE)
+    assert 0 < kettle.graph_score < 0.5, "reached through the mug"
+    assert M not in keys(found)
+
+
+def test_embedding_alone_is_the_cosine(recommender):
+    found = recommender.recommend(M, graph_weight=0.0)
+    assert keys(found) == [VASE, FROTHER, BEANS, KETTLE, MUG, LAMP]
+    assert [item.score for item in found] == pytest.approx([item.similarity for item in found])
+
+
+def test_hybrid_adds_both_parts(recommender):
+    for item in recommender.recommend(M, graph_weight=0.3):
+        assert item.score == pytest.approx(0.3 * item.graph_score + 0.7 * item.similarity)
+        assert 0 <= item.graph_score <= 1
+
+
+def test_isolated_product_is_served_by_its_embedding(recommender):
+    assert keys(recommender.recommend(VASE, limit=2)) == [M, FROTHER]
+
+
+def test_product_without_embedding_is_served_by_the_graph(scratch):
+    found = ProductRecommender(scratch).recommend(M, limit=4)
+    assert set(keys(found)) == {BEANS, FROTHER, MUG, LAMP}
+    assert all(item.similarity == 0 for item in found)
+
+
+def test_variety_caps_each_category_and_keeps_the_order(recommender):
+    plain = recommender.recommend(M)
+    varied = recommender.recommend(M, per_category=1)
+    assert sorted(item.category for item in varied) == ["Decor", "Grocery", "Kitchen"]
+    assert [item.score for item in varied] == sorted((item.score for item in varied), reverse=True)
+    for item in varied:
+        assert item == next(other for other in plain if other.category == item.category), "the best of its category"
+
+
+def test_explanation_names_what_links_two_products(recommender):
+    reason = recommender.explain(M, KETTLE)
+    assert reason.shared == ("Coffee mug",)
+    assert not reason.bought_together
+    assert "Tea kettle: 1 products are bought with both, Coffee mug among them" in str(reason)
+    assert str(recommender.explain(M, FROTHER)).startswith("Milk frother: the two are bought together; 2 products")
+    assert recommender.explain(VASE, LAMP).shared_count == 0
+
+
+def test_find_is_case_insensitive_and_best_connected_first(recommender):
+    assert [item["key"] for item in recommender.find("ESPRESSO")] == [M, BEANS]
+    assert recommender.find("no such thing") == []
+
+
+@pytest.mark.parametrize("ask", ["similar", "co_purchased", "recommend"])
+def test_unknown_product(recommender, ask):
+    with pytest.raises(DataInvalidError, match="no product has the key 'p99'"):
+        getattr(recommender, ask)("p99")
+
+
+@pytest.mark.parametrize("options", [{"graph_weight": 1.5}, {"limit": 0}, {"per_category": 0}])
+def test_senseless_numbers(recommender, options):
+    with pytest.raises(DataInvalidError, match="expected graph_weight from 0 to 1 and positive limits"):
+        recommender.recommend(M, **options)
+
+
+# --- sampling by AQL --------------------------------------------------------------------------------------------
+def test_whole_neighbourhood_when_the_fan_out_is_large(database):
+    x, edges = sample_in_store(database, MUG, (50, 50, 50), seed=0)
+    assert x.dtype == np.float32
+    products = (x[:, 0] + 0.5).astype(int)  # the first feature of product i is i
+    assert products[0] == 3, "the product comes first"
+    assert sorted(products) == [0, 1, 2, 3, 4, 6]
+    found = {(products[a], products[b]) for a, b in edges.T}
+    assert found == {(a, b) for a, b in LINKS} | {(b, a) for a, b in LINKS}
+
+
+def test_fan_out_bounds_every_hop_and_the_seed_repeats_the_draw(database):
+    draws = {}
+    for seed in range(12):
+        x, edges = sample_in_store(database, M, (2, 1, 1), seed=seed)
+        assert np.bincount(edges[1], minlength=len(x)).max() == 2
+        assert (edges[1] == 0).sum() == 2
+        assert edges.max() < len(x)
+        again = sample_in_store(database, M, (2, 1, 1), seed=seed)
+        assert np.array_equal(edges, again[1])
+        assert np.array_equal(x, again[0])
+        draws[seed] = tuple(sorted((x[1:3, 0] + 0.5).astype(int)))
+    assert len(set(draws.values())) > 1
+
+
+def test_sampling_is_close_to_uniform(database):
+    """Each of the machine's four neighbours is in half of the draws of two."""
+    count = np.zeros(7)
+    for seed in range(200):
+        x, edges = sample_in_store(database, M, (2, 1, 1), seed=seed)
+        count[(x[edges[0][edges[1] == 0], 0] + 0.5).astype(int)] += 1
+    assert count[[0, 5, 6]].sum() == 0
+    assert np.all(np.abs(count[1:5] - 100) < 3.5 * np.sqrt(200 * 0.25))
+
+
+def test_isolated_product_is_its_own_neighbourhood(database):
+    x, edges = sample_in_store(database, VASE, (15, 10, 5), seed=0)
+    assert x.shape == (1, 100)
+    assert edges.shape == (2, 0)
+
+
+def test_sampling_an_unknown_product(database):
+    with pytest.raises(DataInvalidError, match="no product 'p99' with features"):
+        sample_in_store(database, "p99", (15, 10, 5), seed=0)
+
+
+def test_neighbour_without_features_is_named(scratch):
+    scratch.collection(PRODUCTS).update({"_key": LAMP, "features": None})
+    with pytest.raises(StoreSchemaError, match="1 products around 'p0' have no features, the first is products/p4"):
+        sample_in_store(scratch, M, (15, 10, 5), seed=0)
+
+
+# --- inserting --------------------------------------------------------------------------------------------------
+FEATURES = np.linspace(-1, 1, 100, dtype=np.float32)
+
+
+def test_inserted_product_is_linked_and_counted(scratch):
+    insert_product(scratch, NewProduct("new", "Latte glass", FEATURES, (M, FROTHER, M, "new")))
+    assert scratch.collection(PRODUCTS).get("new")["co_purchases"] == 2, "repeated and own keys are ignored"
+    assert scratch.collection(PRODUCTS).get(M)["co_purchases"] == 5
+    assert sorted(keys(ProductRecommender(scratch).co_purchased("new"))) == [M, FROTHER]
+    before = scratch.collection(BOUGHT_TOGETHER).count()
+    insert_product(scratch, NewProduct("new", "Latte glass", FEATURES, (FROTHER, M)))
+    assert scratch.collection(BOUGHT_TOGETHER).count() == before, "inserting again adds nothing"
+
+
+def test_product_that_nobody_bought_yet(scratch):
+    insert_product(scratch, NewProduct("new", "Latte glass", FEATURES))
+    x, edges = sample_in_store(scratch, "new", (15, 10, 5), seed=0)
+    assert x[0] == pytest.approx(FEATURES, abs=1e-3)
+    assert edges.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bought_with": (M, "p98", "p99")}, "bought with unknown products: p98, p99"),
+        ({"features": FEATURES[:99]}, r"expected float32 \[nodes, 100\], received float32 \[1, 99\]"),
+        ({"features": np.full(100, np.nan, dtype=np.float32)}, "NaN or infinite"),
+        ({"key": "a/b"}, "product key 'a/b' cannot be stored"),
+        ({"key": ""}, "product key '' cannot be stored"),
+    ],
+)
+def test_bad_new_product_writes_nothing(scratch, change, message):
+    product = replace(NewProduct("new", "Latte glass", FEATURES, (M,)), **change)
+    before = [scratch.collection(name).count() for name in (PRODUCTS, BOUGHT_TOGETHER)]
+    with pytest.raises(DataInvalidError, match=message):
+        insert_product(scratch, product)
+    assert [scratch.collection(name).count() for name in (PRODUCTS, BOUGHT_TOGETHER)] == before
+
+
+def test_sample_agrees_with_the_graph_on_generated_data(local_store, tmp_path):
+    graph = load_products(load_settings(data_dir=tmp_path), "tiny")
+    database = fresh(local_store, "products_tiny")
+    load_product_graph(database, graph)
+    linked = set(map(tuple, graph.edge_index.T.tolist()))
+    position = {tuple(np.round(row, 3)[:5]): i for i, row in enumerate(graph.x.numpy().astype(np.float64))}
+    hub = int(graph.edge_index[0].bincount().argmax())
+    x, edges = sample_in_store(database, graph.keys[hub], (15, 10, 5), seed=1)
+    nodes = [position[tuple(np.round(row, 3)[:5])] for row in x.astype(np.float64)]
+    assert nodes[0] == hub
+    assert len(set(nodes)) == len(nodes)
+    assert all((nodes[a], nodes[b]) in linked for a, b in edges.T)
+    into = np.bincount(edges[1], minlength=len(nodes))
+    assert into[0] == 15
+    assert into.max() == 15
+
+
+def test_catalogues_are_not_mixed(scratch):
+    with pytest.raises(StoreSchemaError, match=r"holds by hand, 7 products; another, 7 products cannot be mixed"):
+        load_product_graph(scratch, replace(catalogue(), name="another"))
