@@ -19,7 +19,7 @@ from workshop.store.connection import connect
 TITLES = ["Espresso machine", "Espresso beans", "Milk frother", "Coffee mug", "Desk lamp", "Vase", "Tea kettle"]
 CATEGORY = [0, 1, 0, 0, 2, 2, 0]
 LINKS = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3), (0, 4), (3, 6)]
-ANGLES = [0, 20, 10, 40, 90, 5, 30]
+ANGLES = [0, 20, 12, 40, 90, 5, 30]
 M, BEANS, FROTHER, MUG, LAMP, VASE, KETTLE = (f"p{i}" for i in range(7))
 
 
@@ -123,7 +123,7 @@ def test_edges_to_unknown_products_write_nothing(local_store):
 def test_similar_ranks_by_cosine_without_the_product_itself(recommender):
     found = recommender.similar(M, limit=3)
     assert keys(found) == [VASE, FROTHER, BEANS]
-    assert [item.similarity for item in found] == pytest.approx(np.cos(np.radians([5, 10, 20])), abs=1e-3)
+    assert [item.similarity for item in found] == pytest.approx(np.cos(np.radians([5, 12, 20])), abs=1e-3)
 
 
 def test_similar_within_a_category(recommender):
