@@ -64,7 +64,7 @@ def zero_shot_inputs(
     labels: Sequence[str],
     template: str = zero_shot.HYPOTHESIS_TEMPLATE,
 ) -> Inputs:
-    """Inputs of ``zero_shot``: ids and mask of the texts ``[texts, longest]``, of labels ``[texts, labels, longest]``."""
+    """Inputs of ``zero_shot``: ids and mask of texts ``[texts, longest]``, of labels ``[texts, labels, longest]``."""
     hypotheses = sentence_inputs(tokenizer, [template.replace("{}", label) for label in labels])
     repeated = tuple(part.unsqueeze(0).expand(len(texts), -1, -1).contiguous() for part in hypotheses)
     return (*sentence_inputs(tokenizer, texts), *repeated)

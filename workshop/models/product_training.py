@@ -62,9 +62,9 @@ def baseline_accuracy(data: Data) -> dict[str, float]:
     }
 
 
-def trained_path(settings: Settings) -> Path:
-    """Where notebook 03 leaves its weights for notebook 04."""
-    return settings.data_dir / "graphsage" / "model.safetensors"
+def trained_path(settings: Settings, products: ProductGraph) -> Path:
+    """Where notebook 03 leaves its weights for notebook 04; each graph has its own file."""
+    return settings.data_dir / "graphsage" / f"{products.name}-{products.num_products}.safetensors"
 
 
 def find_checkpoint(settings: Settings, products: ProductGraph, *, precomputed: bool = False) -> Path:
@@ -79,7 +79,7 @@ def find_checkpoint(settings: Settings, products: ProductGraph, *, precomputed: 
         CheckpointError: there are none for this graph, or the precomputed ones were altered.
     """
     published = settings.checkpoint_dir / weights_name(products)
-    candidates = [published] if precomputed else [trained_path(settings), published]
+    candidates = [published] if precomputed else [trained_path(settings, products), published]
     wanted = data_name(products)
     found = {path: read_about(path).get("data") for path in candidates if path.is_file()}
     for path, name in found.items():

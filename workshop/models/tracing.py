@@ -105,7 +105,7 @@ def check_graph(traced: torch.jit.ScriptModule, name: str) -> None:
         if node.kind() == "prim::Constant" and node.output().type().kind() == "DeviceObjType":
             users = ", ".join(sorted({use.user.kind() for use in node.output().uses()})) or "nothing"
             raise DeviceConstantError(
-                f"model {name!r}: device {node.toIValue()} is frozen into the graph, used by {users}",
+                f"model {name!r}: device {node.output().toIValue()} is frozen into the graph, used by {users}",
                 hint="derive devices from an input tensor inside forward, and expand masks in the wrapper",
             )
 
