@@ -26,7 +26,7 @@ $(STAMP): requirements.txt scripts/find_python.sh
 		$$python -m venv --clear $(VENV) || exit 1; \
 	fi
 	@echo "Installing requirements.txt, the first time this takes a few minutes"
-	@$(PY) -m pip install --disable-pip-version-check --no-input --quiet -r requirements.txt
+	@$(PY) -m pip install --disable-pip-version-check --no-input -r requirements.txt
 	@$(PY) -c 'import pathlib, sysconfig; \
 		pathlib.Path(sysconfig.get_path("purelib"), "workshop.pth").write_text(f"{pathlib.Path.cwd()}\n")'
 	@touch $@

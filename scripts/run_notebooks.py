@@ -11,7 +11,6 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import get_args
 
@@ -19,11 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rich.console import Console
 
+from workshop import stack
 from workshop.errors import WorkshopError
 from workshop.runner.execute import check_kernel
 from workshop.runner.index import INDEX_PATH, Entry, load_index
 from workshop.runner.parameters import assign_parameters, parse_assignments
-from workshop.runner.servers import servers_for
+from workshop.runner.servers import needed_services
 from workshop.runner.session import RUNS_DIR, Report, new_run_folder, run_notebooks
 from workshop.runner.terminal import TerminalWatcher, print_report
 from workshop.settings import DataSize, Settings, load_settings
@@ -48,7 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         entries = load_index(options.index).select(options.notebooks)
         parameters = assign_parameters(entries, parse_assignments(options.parameter), settings.data_size)
         check_kernel()
-        with nullcontext() if options.no_stack else servers_for(entries, settings):
+        services = [] if options.no_stack else needed_services(entries, settings)
+        if services:
+            console.print(f"Servers: {', '.join(services)}")
+        with stack.running(settings, services):
             report = run(entries, parameters, settings, console, options.runs_dir)
     except WorkshopError as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from private_stack import private_settings
 
+from workshop import stack
 from workshop.runner.execute import check_kernel
 from workshop.runner.index import Entry, load_index
 from workshop.runner.parameters import assign_parameters
-from workshop.runner.servers import servers_for
+from workshop.runner.servers import needed_services
 from workshop.runner.session import NotebookResult, run_entry
 from workshop.settings import Settings, load_settings
 
@@ -44,7 +45,7 @@ def settings(tmp_path_factory) -> Iterator[Settings]:
     repository = tmp_path_factory.mktemp("models") / "repository"
     shutil.copytree(load_settings().model_repository, repository, ignore=shutil.ignore_patterns(*GENERATED))
     settings = private_settings(tmp_path_factory.mktemp("stack"), repository, data_size="tiny")
-    with servers_for(INDEX.notebook, settings):
+    with stack.running(settings, needed_services(INDEX.notebook, settings)):
         yield settings
 
 
