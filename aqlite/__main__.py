@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -28,7 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"aqlite: --host {options.host} needs --allow-remote: aqlite has no TLS\n")
         return 2
     try:
-        server = Server(options.data, root_password=os.environ.get(PASSWORD_VARIABLE))
+        server = Server(
+            options.data,
+            root_password=os.environ.get(PASSWORD_VARIABLE),
+            max_bytes=options.max_size_mb * 2**20 if options.max_size_mb else None,
+        )
     except DataFolderError as error:
         sys.stderr.write(f"aqlite: {error}\n")
         return 1
@@ -58,11 +65,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """Says in one line when it accepts connections."""
+    """Says in one line when it accepts connections, and returns after SIGINT or SIGTERM instead of raising it again."""
 
     def __init__(self, config: uvicorn.Config, name: str) -> None:
         super().__init__(config)
         self._name = name
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
 
     async def startup(self, sockets: list | None = None) -> None:
         await super().startup(sockets)
@@ -78,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8529, help="port, 0 for any free one (default: 8529)")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--allow-remote", action="store_true", help="allow another --host than 127.0.0.1")
+    parser.add_argument("--max-size-mb", type=int, default=0, help="bound of the data file (default: 0, none)")
     return parser
 
 

@@ -44,7 +44,9 @@ class Limits:
 class Server:
     """The running server's state; one per process."""
 
-    def __init__(self, folder: Path, *, root_password: str | None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, root_password: str | None, limits: Limits | None = None, max_bytes: int | None = None
+    ) -> None:
         """Open the data folder.
 
         Raises:
@@ -54,7 +56,7 @@ class Server:
         self.limits = limits or Limits()
         self.started = time.time()
         self.id = secrets.token_hex(8)
-        self.store = Store(folder, lock_timeout=self.limits.lock_seconds)
+        self.store = Store(folder, lock_timeout=self.limits.lock_seconds, max_bytes=max_bytes)
         self.users = Users(self.store)
         if ROOT not in self.users:
             if not root_password:

@@ -46,8 +46,8 @@ class DataFolder:
         DataFolderError: on opening, when the folder is in use, of an unknown format version, or damaged.
     """
 
-    def __init__(self, folder: Path, *, max_pages: int | None = None) -> None:
-        self._max_pages = max_pages
+    def __init__(self, folder: Path, *, max_bytes: int | None = None) -> None:
+        self._max_bytes = max_bytes
         try:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
@@ -89,8 +89,9 @@ class DataFolder:
         connection.execute("PRAGMA mmap_size = 0")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        if self._max_pages is not None:
-            connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
+        if self._max_bytes is not None:
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {max(1, self._max_bytes // page_bytes)}")
         return connection
 
     def _prepare(self) -> None:

@@ -29,7 +29,7 @@ class Store:
         folder: the data folder; made when missing.
         cache_bytes: bound of the decoded-document cache.
         lock_timeout: seconds a writer waits for another one.
-        max_pages: bound of the file's size in SQLite pages, ``None`` for none.
+        max_bytes: bound of the data file's size, ``None`` for none.
 
     Raises:
         DataFolderError: the folder is in use, of another format, or damaged.
@@ -41,9 +41,9 @@ class Store:
         *,
         cache_bytes: int = 192 * 2**20,
         lock_timeout: float = 15.0,
-        max_pages: int | None = None,
+        max_bytes: int | None = None,
     ) -> None:
-        self._folder = DataFolder(folder, max_pages=max_pages)
+        self._folder = DataFolder(folder, max_bytes=max_bytes)
         self._writer = self._folder.connect(cache_kib=_WRITER_CACHE_KIB)
         self._write_lock = threading.Lock()
         self.lock_timeout = lock_timeout
@@ -66,8 +66,10 @@ class Store:
             definitions.create_database(view, definitions.SYSTEM_DATABASE)
 
     def close(self) -> None:
-        """Wait for the writer, close all files and release the folder."""
+        """Wait for the writer, close all files and release the folder; closing again does nothing."""
         with self._write_lock:
+            if self._closed:
+                return
             self._closed = True
             while self._idle:
                 self._idle.pop().close()

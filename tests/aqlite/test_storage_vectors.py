@@ -1,0 +1,184 @@
+"""Vector columns and the vector index: exactness, recall, filters, changes, training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aqlite.errors import ArangoError
+from aqlite.storage import definitions
+from aqlite.storage.api import IndexInfo
+from aqlite.storage.store import Store
+
+WIDTH, COUNT = 16, 400
+
+
+def vector_index(metric: str = "cosine", lists: int = 10, probes: int = 10, *, sparse: bool = False) -> IndexInfo:
+    params = {
+        "metric": metric,
+        "dimension": WIDTH,
+        "nLists": lists,
+        "defaultNProbe": probes,
+        "trainingIterations": 5,
+    }
+    return IndexInfo("", "v", "vector", (("v",),), sparse=sparse, params=params)
+
+
+@pytest.fixture
+def vectors(store: Store) -> np.ndarray:
+    """Stored under keys ``0`` to ``COUNT - 1``."""
+    drawn = np.random.default_rng(7).normal(size=(COUNT, WIDTH))
+    with store.write("_system") as view:
+        for position, row in enumerate(drawn.tolist()):
+            view.insert("c", {"_key": str(position), "v": row, "even": position % 2 == 0})
+    return drawn
+
+
+def scores(vectors: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:
+    if metric == "l2":
+        return np.linalg.norm(vectors - query, axis=1)
+    products = vectors @ query
+    return products if metric == "innerProduct" else products / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
+
+
+def best(values: np.ndarray, metric: str, k: int) -> list[str]:
+    order = np.argsort(values if metric == "l2" else -values)
+    return [str(position) for position in order[:k]]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "innerProduct"])
+def test_probing_every_list_is_exact_search(store, vectors, metric):
+    query = np.random.default_rng(8).normal(size=WIDTH)
+    expected = scores(vectors, query, metric)
+    with store.write("_system") as view:
+        index, _ = definitions.create_index(view, "c", vector_index(metric))
+    with store.read("_system") as view:
+        found = view.vector_search("c", index, query.tolist(), 7, None, None)
+    assert [document["_key"] for document, _ in found] == best(expected, metric, 7)
+    for document, score in found:
+        assert score == pytest.approx(expected[int(document["_key"])], abs=1e-5)
+
+
+def test_few_probes_find_most_neighbours(store, vectors):
+    with store.write("_system") as view:
+        index, _ = definitions.create_index(view, "c", vector_index(probes=1))
+    hits = 0
+    with store.read("_system") as view:
+        for row in vectors[:20]:
+            found = view.vector_search("c", index, row.tolist(), 1, None, None)
+            hits += found[0][1] > 0.999
+    assert hits == 20
+
+
+def test_a_filter_leaves_the_nearest_that_pass(store, vectors):
+    query = vectors[3]
+    expected = [key for key in best(scores(vectors, query, "cosine"), "cosine", COUNT) if int(key) % 2 == 0][:5]
+    with store.write("_system") as view:
+        index, _ = definitions.create_index(view, "c", vector_index())
+    with store.read("_system") as view:
+        found = view.vector_search("c", index, query.tolist(), 5, None, lambda document: document["even"])
+        nothing = view.vector_search("c", index, query.tolist(), 5, None, lambda document: False)
+    assert [document["_key"] for document, _ in found] == expected
+    assert nothing == []
+
+
+def test_changes_show_at_once_and_only_in_their_own_view(store, vectors):
+    target = (vectors[0] * 3).tolist()
+    with store.write("_system") as view:
+        index, _ = definitions.create_index(view, "c", vector_index())
+    with store.read("_system") as before:
+        assert before.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "0"
+        with store.write("_system") as view:
+            view.insert("c", {"_key": "new", "v": target})
+            view.remove("c", "0")
+            assert view.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "new"
+            assert view.vector_matrix("c", ("v",))[0][-1] == "new"
+        assert before.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "0"
+        assert before.vector_matrix("c", ("v",))[0][0] == "0"
+    with store.read("_system") as after:
+        assert after.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "new"
+        assert after.vector_matrix("c", ("v",))[0][0] == "1"
+
+
+def test_the_matrix_holds_rows_in_scan_order(store, vectors):
+    with store.read("_system") as view:
+        keys, matrix, norms = view.vector_matrix("c", ("v",))
+        assert keys == [document["_key"] for document in view.scan("c")]
+        assert matrix.dtype == norms.dtype == np.float32
+        np.testing.assert_allclose(matrix, vectors, rtol=1e-6)
+        np.testing.assert_allclose(norms, np.linalg.norm(vectors, axis=1), rtol=1e-6)
+        assert view.vector_matrix("c", ("missing",)) is None
+        assert view.vector_matrix("e", ("v",)) is None
+
+
+@pytest.mark.parametrize("odd", [None, [1.0], "text", [1.0] * (WIDTH - 1) + ["1"], [True] * WIDTH, [1e300] * WIDTH])
+def test_one_odd_document_switches_the_matrix_off(store, vectors, odd):
+    with store.write("_system") as view:
+        view.insert("c", {"_key": "odd", "v": odd})
+    with store.read("_system") as view:
+        assert view.vector_matrix("c", ("v",)) is None
+    with store.write("_system") as view:
+        view.remove("c", "odd")
+    with store.read("_system") as view:
+        assert len(view.vector_matrix("c", ("v",))[0]) == COUNT
+
+
+def test_the_index_refuses_documents_it_cannot_hold(store, vectors):
+    with store.write("_system") as view:
+        definitions.create_index(view, "c", vector_index())
+        for wrong in ({}, {"v": None}, {"v": [1.0]}, {"v": ["a"] * WIDTH}, {"v": 1}):
+            with pytest.raises(ArangoError, match="vector index 'v'") as error:
+                view.insert("c", wrong)
+            assert error.value.error_num == 10
+        assert view.count("c") == COUNT
+
+
+def test_a_sparse_index_skips_documents_without_a_vector(store, vectors):
+    with store.write("_system") as view:
+        view.insert("c", {"_key": "bare"})
+        index, _ = definitions.create_index(view, "c", vector_index(sparse=True))
+        view.insert("c", {"_key": "bare too", "v": None} | {"_key": "bare2"})
+    with store.read("_system") as view:
+        assert len(view.vector_search("c", index, vectors[0].tolist(), COUNT + 2, None, None)) == COUNT
+
+
+def test_an_index_without_enough_vectors_trains_itself_later(store):
+    drawn = np.random.default_rng(9).normal(size=(12, WIDTH)).tolist()
+    with store.write("_system") as view:
+        index, _ = definitions.create_index(view, "c", vector_index(lists=10))
+    with store.write("_system") as view:
+        for row in drawn[:9]:
+            view.insert("c", {"v": row})
+    with store.read("_system") as view:
+        assert view.trained_index(index) is None
+        with pytest.raises(ArangoError, match="not trained") as error:
+            view.vector_search("c", index, drawn[0], 1, None, None)
+        assert error.value.error_num == 1554
+    with store.write("_system") as view:
+        for row in drawn[9:]:
+            view.insert("c", {"v": row})
+    with store.read("_system") as view:
+        assert view.trained_index(index) is not None
+        assert view.vector_search("c", index, drawn[11], 1, None, None)[0][1] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("query", [[1.0], [], "text", ["a"] * WIDTH, None])
+def test_queries_of_another_width_are_refused(store, vectors, query):
+    with store.write("_system") as view:
+        index, _ = definitions.create_index(view, "c", vector_index())
+    with pytest.raises(ArangoError, match="16 numbers") as error, store.read("_system") as view:
+        view.vector_search("c", index, query, 1, None, None)
+    assert error.value.error_num == 10
+
+
+def test_the_trained_index_survives_a_restart(store, vectors, tmp_path):
+    with store.write("_system") as view:
+        index, _ = definitions.create_index(view, "c", vector_index(probes=2))
+    with store.read("_system") as view:
+        before = [(d["_key"], s) for d, s in view.vector_search("c", index, vectors[5].tolist(), 9, None, None)]
+    store.close()
+    reopened = Store(tmp_path / "data")
+    with reopened.read("_system") as view:
+        after = [(d["_key"], s) for d, s in view.vector_search("c", index, vectors[5].tolist(), 9, None, None)]
+    reopened.close()
+    assert after == before
