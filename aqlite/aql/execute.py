@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -72,12 +73,14 @@ def prepare(view: StoreView, text: str, bind_vars: Mapping[str, Any], full_count
     Raises:
         ArangoError: for whatever is wrong with the text or the bind parameters.
     """
-    plan = plan_query(view, parse(text), bind_vars)
-    if full_count:
-        last = next((node for node in reversed(plan.body.nodes) if isinstance(node, p.LimitNode)), None)
-        if last is not None:
-            last.full_count = True
-    optimize(view, plan)
+    query = parse(text)
+    with _worded("while instantiating plan"):
+        plan = plan_query(view, query, bind_vars)
+        if full_count:
+            last = next((node for node in reversed(plan.body.nodes) if isinstance(node, p.LimitNode)), None)
+            if last is not None:
+                last.full_count = True
+        optimize(view, plan)
     return plan
 
 
@@ -116,20 +119,23 @@ def run_query(
 
 
 def _rows(runtime: Runtime, plan: p.QueryPlan) -> Iterator[Any]:
-    rows = Pipeline(runtime).compile_rows(plan.body)
-    frame = [None] * len(plan.variables) + [UNSET] * (runtime.frame_size - len(plan.variables))
-    try:
+    with _worded("while executing"):
+        rows = Pipeline(runtime).compile_rows(plan.body)
+        frame = [None] * len(plan.variables) + [UNSET] * (runtime.frame_size - len(plan.variables))
         yield from rows(frame)
+
+
+@contextmanager
+def _worded(state: str) -> Iterator[None]:
+    """Give errors the wording of ArangoDB's query engine, which tells what the query was doing."""
+    try:
+        yield
     except ArangoError as error:
-        raise _while_executing(error) from error
-
-
-def _while_executing(error: ArangoError) -> ArangoError:
-    """The same error in the wording of ArangoDB's query engine."""
-    message = error.message
-    if message.startswith("AQL: "):
-        return error
-    return ArangoError(error.error_num, f"AQL: {message} (while executing)", http=error.http)
+        if error.message.startswith("AQL: "):
+            raise
+        raise ArangoError(error.error_num, f"AQL: {error.message} ({state})", http=error.http) from error
+    except RecursionError as error:
+        raise ArangoError(1524, f"AQL: query or value is nested too deep ({state})") from error
 
 
 # --- looking at a query without running it --------------------------------------------------------------------

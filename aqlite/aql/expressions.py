@@ -7,18 +7,17 @@ per iteration of the loop it does depend on: its value waits in a slot of its ow
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
+from aqlite.aql.context import CallContext
 from aqlite.aql.functions import FUNCTIONS
 from aqlite.aql.inline_calls import INLINE_CALLS
 from aqlite.aql.operators import binary_operator, comparison, quantified_comparison
-from aqlite.errors import ArangoError
-
-if TYPE_CHECKING:
-    from aqlite.aql.runtime import Runtime
+from aqlite.aql.runtime import Runtime
+from aqlite.storage.api import StoreView
 
 Frame = list
 Closure = Callable[[Frame], Any]
@@ -274,8 +273,6 @@ class ExpressionCompiler:
 
     # --- calls and subqueries ---------------------------------------------------------------------------------
     def _call(self, node: ast.Call) -> Closure:
-        if node.name not in FUNCTIONS:
-            raise ArangoError(1554, f"AQL: failed vector search: {node.name}() needs a vector index (while executing)")
         arguments = self.compile_all(node.arguments)
         function, context = FUNCTIONS[node.name].call, self.runtime.context
         inline = INLINE_CALLS.get((node.name, len(arguments)))
@@ -295,7 +292,7 @@ class ExpressionCompiler:
         self.leave_loops(level)
         return run
 
-    _compilers: dict[type, Callable[..., Closure]] = {
+    _compilers: ClassVar[dict[type, Callable[..., Closure]]] = {
         ast.Literal: _literal,
         p.VarRef: _variable,
         ast.Array: _array,
@@ -312,6 +309,19 @@ class ExpressionCompiler:
         ast.Call: _call,
         p.SubqueryValue: _subquery,
     }
+
+
+def constant_value(view: StoreView, node: ast.Expr) -> tuple[bool, Any]:
+    """(True, value) of an expression without variables and subqueries; (False, None) for any other."""
+    if any(isinstance(part, (p.VarRef, p.SubqueryValue)) for part in p.walk(node)) or not deterministic(node):
+        return False, None
+    runtime = Runtime(view, CallContext(view=view), 0)
+    value = ExpressionCompiler(runtime, _no_block).compile(node)
+    return True, value([UNSET] * runtime.frame_size)
+
+
+def _no_block(block: p.BlockPlan) -> Closure:
+    raise AssertionError("a constant has no subquery")
 
 
 def _once(compute: Closure) -> Closure:

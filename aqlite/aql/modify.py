@@ -13,7 +13,7 @@ from aqlite.aql.values import type_name
 from aqlite.errors import ArangoError
 from aqlite.storage.api import WriteResult
 
-Write = Callable[[Frame], WriteResult | None]
+Write = Callable[[Frame], WriteResult]
 
 
 def modify_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stage, node: p.ModifyNode) -> Stage:
@@ -52,54 +52,65 @@ def _writing_stage(
     node: p.ModifyNode | p.UpsertNode,
     write: Write,
 ) -> Stage:
-    old_slot, new_slot = node.old.slot, node.new.slot
     emptied = expressions.enter_loop(node.old, node.new)
-    ignore_errors = node.options.get("ignoreErrors") is True
-    statistics, check = runtime.statistics, runtime.context.check
-
-    def inputs(frame: Frame) -> Iterator[None]:
-        if not node.buffered:
-            yield from source(frame)
-            return
-        for row in [runtime.keep_row(frame) for _ in source(frame)]:
-            frame[:] = row
-            yield
-
-    def attempt(frame: Frame) -> WriteResult | None:
-        try:
-            result = write(frame)
-        except ArangoError as error:
-            if not ignore_errors or error.error_num not in _IGNORABLE:
-                raise
-            result = None
-        if result is None:
-            statistics.writes_ignored += 1
-            return None
-        if result.ignored:
-            statistics.writes_ignored += 1
-        else:
-            statistics.writes_executed += 1
-        return result
+    inputs = _buffered(runtime, source) if node.buffered else source
+    written = _written_rows(runtime, inputs, node, write)
 
     def stage(frame: Frame) -> Iterator[None]:
         before = runtime.memory
-        written = []
-        for position, _ in enumerate(inputs(frame)):
-            if not position & CHECK_MASK:
-                check()
-            result = attempt(frame)
-            if result is not None:
-                frame[old_slot], frame[new_slot] = result.old, result.new
-                written.append(runtime.keep_row(frame) if node.rows_needed else None)
-        for row in written:
-            if row is not None:
-                frame[:] = row
+        for row in written(frame):
+            frame[:] = row
             for memo in emptied:
                 frame[memo] = UNSET
             yield
         runtime.release(before)
 
     return stage
+
+
+def _buffered(runtime: Runtime, source: Stage) -> Stage:
+    """The same rows, all read before the first one is handed on."""
+
+    def stage(frame: Frame) -> Iterator[None]:
+        for row in [runtime.keep_row(frame) for _ in source(frame)]:
+            frame[:] = row
+            yield
+
+    return stage
+
+
+def _written_rows(
+    runtime: Runtime, inputs: Stage, node: p.ModifyNode | p.UpsertNode, write: Write
+) -> Callable[[Frame], list[Frame]]:
+    """Function that writes all rows and gives those written, with ``OLD`` and ``NEW``, where anybody needs them."""
+    old_slot, new_slot = node.old.slot, node.new.slot
+    ignored = _IGNORABLE if node.options.get("ignoreErrors") is True else frozenset()
+    statistics, check = runtime.statistics, runtime.context.check
+
+    def attempt(frame: Frame) -> WriteResult | None:
+        try:
+            return write(frame)
+        except ArangoError as error:
+            if error.error_num not in ignored:
+                raise
+            return None
+
+    def rows(frame: Frame) -> list[Frame]:
+        kept = []
+        for position, _ in enumerate(inputs(frame)):
+            if not position & CHECK_MASK:
+                check()
+            result = attempt(frame)
+            if result is None or result.ignored:
+                statistics.writes_ignored += 1
+            else:
+                statistics.writes_executed += 1
+            if result is not None and node.rows_needed:
+                frame[old_slot], frame[new_slot] = result.old, result.new
+                kept.append(runtime.keep_row(frame))
+        return kept
+
+    return rows
 
 
 _IGNORABLE = frozenset({1200, 1202, 1205, 1210, 1213, 1221, 1222, 1226, 1227, 1233})

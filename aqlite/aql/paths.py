@@ -15,6 +15,8 @@ from aqlite.aql.runtime import Runtime
 from aqlite.aql.stages import Stage, rows_stage
 
 Edge = dict[str, Any]
+Origins = dict[str, "tuple[str, Edge] | None"]
+"""How a search first came to each vertex: the vertex before and the edge; None where it started."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,26 @@ def cheapest_route(
     banned_vertices: frozenset[str] = frozenset(),
     banned_edges: frozenset[str] = frozenset(),
 ) -> Route | None:
-    """Dijkstra's algorithm (Numerische Mathematik 1, 1959); without weights every edge costs 1."""
+    """The path with the smallest sum of weights that avoids what is banned; None when there is none."""
     if not (_exists(reader, first) and _exists(reader, last)):
         return None
-    arrived: dict[str, tuple[str, Edge] | None] = {}
+    search = _shortest_route if reader.weight_attribute is None else _lightest_route
+    return search(reader, first, last, banned_vertices, banned_edges)
+
+
+def _permitted(
+    reader: GraphReader, vertex: str, banned: tuple[frozenset[str], frozenset[str]], backwards: bool = False
+) -> Iterator[tuple[Edge, str]]:
+    reader.check()
+    banned_vertices, banned_edges = banned
+    for edge, other in reader.neighbours(vertex, backwards):
+        if other not in banned_vertices and edge["_id"] not in banned_edges and reader.vertex_allowed(other):
+            yield edge, other
+
+
+def _lightest_route(reader: GraphReader, first: str, last: str, *banned: frozenset[str]) -> Route | None:
+    """Dijkstra's algorithm (Numerische Mathematik 1, 1959)."""
+    arrived: Origins = {}
     number = 0
     waiting: list[tuple[float, int, str, tuple[str, Edge] | None]] = [(0, number, first, None)]
     while waiting:
@@ -88,15 +106,35 @@ def cheapest_route(
             continue
         arrived[vertex] = origin
         if vertex == last:
-            return _route_to(arrived, last, cost)
-        reader.check()
-        for edge, other in reader.neighbours(vertex):
-            if other in arrived or other in banned_vertices or edge["_id"] in banned_edges:
-                continue
-            if reader.vertex_allowed(other):
+            vertices, edges = _trace(arrived, last)
+            return Route(tuple(reversed(vertices)), tuple(reversed(edges)), cost)
+        for edge, other in _permitted(reader, vertex, banned):
+            if other not in arrived:
                 number += 1
                 heapq.heappush(waiting, (cost + reader.weight(edge), number, other, (vertex, edge)))
     return None
+
+
+def _shortest_route(reader: GraphReader, first: str, last: str, *banned: frozenset[str]) -> Route | None:
+    """Breadth first from both ends, level by level, always the end with fewer vertices to look at."""
+    sides: tuple[Origins, Origins] = ({first: None}, {last: None})
+    frontiers = [[first], [last]]
+    meeting = first if first == last else None
+    while meeting is None and all(frontiers):
+        side = int(len(frontiers[1]) < len(frontiers[0]))
+        own, opposite, level = sides[side], sides[1 - side], []
+        for vertex in frontiers[side]:
+            for edge, other in _permitted(reader, vertex, banned, backwards=side == 1):
+                if other not in own:
+                    own[other] = (vertex, edge)
+                    level.append(other)
+        meeting = next((vertex for vertex in level if vertex in opposite), None)
+        frontiers[side] = level
+    if meeting is None:
+        return None
+    (before, edges_before), (after, edges_after) = (_trace(origins, meeting) for origins in sides)
+    edges = (*reversed(edges_before), *edges_after)
+    return Route((*reversed(before), *after[1:]), edges, len(edges))
 
 
 def _exists(reader: GraphReader, vertex_id: str) -> bool:
@@ -104,14 +142,15 @@ def _exists(reader: GraphReader, vertex_id: str) -> bool:
     return reader.view.has_collection(collection) and reader.view.get(collection, key) is not None
 
 
-def _route_to(arrived: dict[str, tuple[str, Edge] | None], last: str, cost: float) -> Route:
-    vertices, edges = [last], []
-    origin = arrived[last]
+def _trace(origins: Origins, vertex: str) -> tuple[list[str], list[Edge]]:
+    """Vertices and edges from a vertex back to where its search started."""
+    vertices, edges = [vertex], []
+    origin = origins[vertex]
     while origin is not None:
         vertices.append(origin[0])
         edges.append(origin[1])
-        origin = arrived[origin[0]]
-    return Route(tuple(reversed(vertices)), tuple(reversed(edges)), cost)
+        origin = origins[origin[0]]
+    return vertices, edges
 
 
 def _k_shortest_paths(reader: GraphReader, first: str, last: str, _: p.PathNode) -> Iterator[Route]:

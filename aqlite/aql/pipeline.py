@@ -8,13 +8,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
 from aqlite.aql.collect import collect_stage
-from aqlite.aql.expressions import Closure, ExpressionCompiler, Frame
+from aqlite.aql.expressions import Closure, ExpressionCompiler, Frame, deterministic
 from aqlite.aql.modify import modify_stage, upsert_stage
 from aqlite.aql.paths import path_stage
 from aqlite.aql.runtime import Runtime
@@ -22,6 +22,9 @@ from aqlite.aql.scans import exact_vector_stage, index_documents, near_vector_st
 from aqlite.aql.stages import Stage, loop_stage
 from aqlite.aql.traversal import traversal_stage
 from aqlite.aql.window import window_stage
+
+_BUILDING = (ast.Array, ast.Object, ast.Ternary, ast.Call, p.ResolvedExpansion, p.SubqueryValue)
+"""Expressions that may repeat a large value within a larger one, so that their size is looked at."""
 
 
 class Pipeline:
@@ -125,21 +128,19 @@ class Pipeline:
 
     # --- row by row -------------------------------------------------------------------------------------------
     def _calculation(self, source: Stage, node: p.Calculation) -> Stage:
-        node.variable.level = self.expressions.level
-        if self.expressions.level:
-            node.variable.level = self._calculation_level(node.value)
+        node.variable.level = self._calculation_level(node.value)
         value, slot = self.expressions.compile(node.value), node.variable.slot
+        check = self.runtime.check_value if isinstance(node.value, _BUILDING) else _unchecked
 
         def stage(frame: Frame) -> Iterator[None]:
             for _ in source(frame):
-                frame[slot] = value(frame)
+                result = frame[slot] = value(frame)
+                check(result)
                 yield
 
         return stage
 
     def _calculation_level(self, value: ast.Expr) -> int:
-        from aqlite.aql.expressions import deterministic
-
         return self.expressions.level_of(value) if deterministic(value) else self.expressions.level
 
     def _filter(self, source: Stage, node: p.FilterNode) -> Stage:
@@ -192,7 +193,7 @@ class Pipeline:
         return stage
 
     # --- the rest has modules of its own ----------------------------------------------------------------------
-    _stages: dict[type, Callable[[Pipeline, Stage, Any], Stage]] = {
+    _stages: ClassVar[dict[type, Callable[[Pipeline, Stage, Any], Stage]]] = {
         p.EnumerateCollection: _enumerate_collection,
         p.IndexScan: _index_scan,
         p.EnumerateList: _enumerate_list,
@@ -211,6 +212,10 @@ class Pipeline:
         ),
         p.ExactVectors: lambda self, source, node: exact_vector_stage(self.runtime, self.expressions, source, node),
     }
+
+
+def _unchecked(_: Any) -> None:
+    pass
 
 
 def _once(frame: Frame) -> Iterator[None]:

@@ -57,34 +57,28 @@ class ResolvedQuestion(ast.Question):
 
 @dataclass(eq=False)
 class PlanNode:
-    """One operation on the stream of rows."""
+    """One operation on the stream of rows. Subclasses say what they evaluate and what they set."""
 
     def expressions(self) -> Iterator[ast.Expr]:
         """Expressions evaluated by the node."""
-        return iter(())
+        return self._expressions()
 
     def outputs(self) -> tuple[Variable, ...]:
         """Variables that the node sets."""
+        return self._outputs()
+
+    def _expressions(self) -> Iterator[ast.Expr]:
+        return iter(())
+
+    def _outputs(self) -> tuple[Variable, ...]:
         return ()
 
 
 @dataclass(eq=False)
 class BlockPlan:
-    """The operations of one query or subquery, in order.
-
-    ``result`` is the expression of ``RETURN`` and None in a block that ends with a write.
-    """
+    """The operations of one query or subquery, in order."""
 
     nodes: list[PlanNode]
-
-    def all_nodes(self) -> Iterator[PlanNode]:
-        """Own nodes and those of every subquery within."""
-        for node in self.nodes:
-            yield node
-            for expression in node.expressions():
-                for part in walk(expression):
-                    if isinstance(part, SubqueryValue):
-                        yield from part.block.all_nodes()
 
 
 @dataclass(eq=False)
@@ -95,7 +89,7 @@ class EnumerateCollection(PlanNode):
     collection: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.variable,)
 
 
@@ -132,11 +126,11 @@ class IndexScan(PlanNode):
     reverse: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         for bound in self.bounds:
             yield from bound.expressions()
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.variable,)
 
 
@@ -155,12 +149,12 @@ class EnumerateNearVectors(PlanNode):
     n_probe: int | None
     condition: ast.Expr | None = None
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.query
         if self.condition is not None:
             yield self.condition
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.variable, self.score)
 
 
@@ -180,11 +174,11 @@ class ExactVectors(PlanNode):
     descending: bool
     count: int
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.call
         yield from self.conditions
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.variable, self.score)
 
 
@@ -195,10 +189,10 @@ class EnumerateList(PlanNode):
     variable: Variable
     source: ast.Expr
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.source
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.variable,)
 
 
@@ -225,12 +219,12 @@ class TraversalNode(PlanNode):
     prune_variable: Variable | None
     options: dict[str, Any]
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.start
         if self.prune is not None:
             yield self.prune
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return tuple(v for v in (*self.variables, self.prune_variable) if v is not None)
 
 
@@ -247,11 +241,11 @@ class PathNode(PlanNode):
     access: GraphAccess
     options: dict[str, Any]
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.start
         yield self.target
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return self.variables
 
 
@@ -262,10 +256,10 @@ class Calculation(PlanNode):
     variable: Variable
     value: ast.Expr
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.value
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.variable,)
 
 
@@ -275,7 +269,7 @@ class FilterNode(PlanNode):
 
     condition: ast.Expr
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.condition
 
 
@@ -286,7 +280,7 @@ class SortNode(PlanNode):
     keys: tuple[tuple[ast.Expr, bool], ...]
     limit: int | None = None
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         return (value for value, _ in self.keys)
 
 
@@ -320,7 +314,7 @@ class CollectNode(PlanNode):
     method: str
     sorted_output: bool = True
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield from (value for _, value in self.groups)
         yield from (aggregate.argument for aggregate in self.aggregates)
         if self.projection is not None:
@@ -328,7 +322,7 @@ class CollectNode(PlanNode):
         if self.into is not None and self.projection is None:
             yield from (VarRef(variable) for variable in self.into_variables)
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         into = () if self.into is None else (self.into,)
         return (*(v for v, _ in self.groups), *(a.variable for a in self.aggregates), *into)
 
@@ -342,12 +336,12 @@ class WindowNode(PlanNode):
     following: Any
     aggregates: tuple[Aggregate, ...]
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         if self.range_value is not None:
             yield self.range_value
         yield from (aggregate.argument for aggregate in self.aggregates)
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return tuple(aggregate.variable for aggregate in self.aggregates)
 
 
@@ -367,12 +361,12 @@ class ModifyNode(PlanNode):
     rows_needed: bool = True
     """Whether a later operation looks at the rows."""
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.key
         if self.patch is not None:
             yield self.patch
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.old, self.new)
 
 
@@ -391,12 +385,12 @@ class UpsertNode(PlanNode):
     buffered: bool = True
     rows_needed: bool = True
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.find
         yield self.document
         yield self.patch
 
-    def outputs(self) -> tuple[Variable, ...]:
+    def _outputs(self) -> tuple[Variable, ...]:
         return (self.old, self.new)
 
 
@@ -407,7 +401,7 @@ class ReturnNode(PlanNode):
     value: ast.Expr
     distinct: bool
 
-    def expressions(self) -> Iterator[ast.Expr]:
+    def _expressions(self) -> Iterator[ast.Expr]:
         yield self.value
 
 
@@ -420,7 +414,7 @@ class QueryPlan:
         frame_size: number of variable slots.
         reads, writes: names of the collections used.
         rules: optimiser rules that changed the plan, in order.
-        hints: warnings to give, as (number, message).
+        warnings: to be given when the query runs, as (number, message).
     """
 
     body: BlockPlan

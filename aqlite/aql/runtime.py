@@ -80,8 +80,17 @@ class Runtime:
         Raises:
             ArangoError: 32, when the limit is passed.
         """
-        self.memory += shallow_size(value)
+        self.memory += size_of(value)
         self._check_memory()
+
+    def check_value(self, value: Any) -> None:
+        """Refuse a value that alone takes more than the limit, written out.
+
+        Raises:
+            ArangoError: 32, when the limit is passed.
+        """
+        if self.memory_limit and size_of(value) > self.memory_limit:
+            raise self._too_much()
 
     def keep_row(self, frame: list) -> list:
         """A copy of the frame, accounted for."""
@@ -97,19 +106,36 @@ class Runtime:
         if self.memory > self.statistics.peak_memory:
             self.statistics.peak_memory = self.memory
             if self.memory_limit and self.memory > self.memory_limit:
-                raise ArangoError(
-                    32, f"AQL: query would use more memory than allowed: {self.memory_limit} bytes (while executing)"
-                )
+                raise self._too_much()
+
+    def _too_much(self) -> ArangoError:
+        return ArangoError(
+            32, f"AQL: query would use more memory than allowed: {self.memory_limit} bytes (while executing)"
+        )
 
 
-def shallow_size(value: Any) -> int:
-    """Bytes of a value without what it contains deeper; enough to notice a result that grows without bound."""
+def size_of(value: Any) -> int:
+    """Bytes of a value, roughly, everything that it contains included; a part that occurs twice counts twice."""
     if value.__class__ is str:
         return _SCALAR_BYTES + len(value)
-    if value.__class__ is list:
-        return _LIST_BYTES + _SLOT_BYTES * len(value)
-    if value.__class__ is dict:
-        return _DICT_BYTES + sum(
-            len(item) * _SLOT_BYTES for item in value.values() if item.__class__ in (list, str, dict)
-        )
-    return _SCALAR_BYTES
+    if value.__class__ is not list and value.__class__ is not dict:
+        return _SCALAR_BYTES
+    return _container_size(value, {})
+
+
+def _container_size(value: list | dict, known: dict[int, int]) -> int:
+    """Size of an array or object; ``known`` are sizes by identity, so that shared parts are measured once."""
+    size = known.get(id(value))
+    if size is None:
+        if value.__class__ is list:
+            items, size = value, _LIST_BYTES + _SLOT_BYTES * len(value)
+        else:
+            items, size = value.values(), _DICT_BYTES + 4 * _SLOT_BYTES * len(value)
+        kinds = set(map(type, items))
+        if str in kinds:
+            size += sum(len(item) for item in items if item.__class__ is str)
+        if list in kinds or dict in kinds:
+            containers = (item for item in items if item.__class__ is list or item.__class__ is dict)
+            size += sum(_container_size(item, known) for item in containers)
+        known[id(value)] = size
+    return size

@@ -13,7 +13,7 @@ import numpy as np
 
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
-from aqlite.aql.expressions import UNSET, ExpressionCompiler, Frame
+from aqlite.aql.expressions import UNSET, Closure, ExpressionCompiler, Frame
 from aqlite.aql.runtime import Runtime
 from aqlite.aql.stages import CHECK_MASK, Stage, rows_stage
 from aqlite.errors import ArangoError
@@ -166,49 +166,10 @@ def exact_vector_stage(runtime: Runtime, expressions: ExpressionCompiler, source
     """
     vector = expressions.compile(node.call.arguments[1])
     emptied = expressions.enter_loop(node.variable, node.score)
-    call = expressions.compile(node.call)
-    conditions = expressions.compile_all(node.conditions)
-    slot, score_slot = node.variable.slot, node.score.slot
-    view, statistics, check = runtime.view, runtime.statistics, runtime.context.check
-
-    def score_of(frame: Frame, document: dict[str, Any]) -> tuple[bool, Any]:
-        """Whether all conditions hold, and the exact score."""
-        frame[slot] = document
-        for memo in emptied:
-            frame[memo] = UNSET
-        score = frame[score_slot] = call(frame)
-        accepted = all(v.truthy(condition(frame)) for condition in conditions)
-        statistics.filtered += not accepted
-        return accepted, score
-
-    def from_matrix(frame: Frame, keys: list[str], ranking: Ranking) -> list[tuple]:
-        best: list[tuple] = []
-        bound = None
-        for number, position in enumerate(ranking.order(node.descending)):
-            if not number & CHECK_MASK:
-                check()
-            if bound is not None and ranking.beyond(position, bound, node.descending):
-                break
-            document = view.get(node.collection, keys[position])
-            accepted, score = score_of(frame, document)
-            if accepted:
-                best.append((score, position, document))
-                if len(best) == node.count:
-                    bound = (min if node.descending else max)(entry[0] for entry in best)
-        best.sort(key=lambda entry: (-entry[0] if node.descending else entry[0], entry[1]))
-        return [(document, score) for score, _, document in best[: node.count]]
-
-    def one_by_one(frame: Frame) -> list[tuple]:
-        def scored() -> Iterator[tuple]:
-            for number, document in enumerate(view.scan(node.collection)):
-                if not number & CHECK_MASK:
-                    check()
-                accepted, score = score_of(frame, document)
-                if accepted:
-                    yield v.sort_key(score), document, score
-
-        pick = heapq.nlargest if node.descending else heapq.nsmallest
-        return [entry[1:] for entry in pick(node.count, scored(), key=itemgetter(0))]
+    scorer = _ExactScorer(
+        runtime, node, expressions.compile(node.call), expressions.compile_all(node.conditions), emptied
+    )
+    view, statistics = runtime.view, runtime.statistics
 
     def rows(frame: Frame) -> list[tuple]:
         if node.count == 0:
@@ -216,9 +177,65 @@ def exact_vector_stage(runtime: Runtime, expressions: ExpressionCompiler, source
         column = view.vector_matrix(node.collection, node.path)
         ranking = None if column is None else rank_column(node.call.name, vector(frame), *column[1:])
         statistics.scanned_full += view.count(node.collection)
-        return one_by_one(frame) if ranking is None else from_matrix(frame, column[0], ranking)
+        if ranking is None:
+            return scorer.best_of_all(frame)
+        return scorer.best_by_ranking(frame, column[0], ranking)
 
-    return rows_stage(runtime, source, rows, [slot, score_slot], emptied)
+    return rows_stage(runtime, source, rows, [node.variable.slot, node.score.slot], emptied)
+
+
+@dataclass(frozen=True)
+class _ExactScorer:
+    """Scores documents exactly and picks the best; both ways give (document, score) pairs, best first."""
+
+    runtime: Runtime
+    node: p.ExactVectors
+    call: Closure
+    conditions: list[Closure]
+    emptied: list[int]
+
+    def score(self, frame: Frame, document: dict[str, Any]) -> tuple[bool, Any]:
+        """Whether all conditions hold for a document, and its score."""
+        frame[self.node.variable.slot] = document
+        for memo in self.emptied:
+            frame[memo] = UNSET
+        score = frame[self.node.score.slot] = self.call(frame)
+        accepted = all(v.truthy(condition(frame)) for condition in self.conditions)
+        self.runtime.statistics.filtered += not accepted
+        return accepted, score
+
+    def best_by_ranking(self, frame: Frame, keys: list[str], ranking: Ranking) -> list[tuple]:
+        """Score documents in the order of the ranking, until no other one can be among the best."""
+        node, view = self.node, self.runtime.view
+        best: list[tuple] = []
+        bound = None
+        for number, position in enumerate(ranking.order(node.descending)):
+            if not number & CHECK_MASK:
+                self.runtime.context.check()
+            if bound is not None and ranking.beyond(position, bound, node.descending):
+                break
+            document = view.get(node.collection, keys[position])
+            accepted, score = self.score(frame, document)
+            if accepted:
+                best.append((score, position, document))
+                if len(best) == node.count:
+                    bound = (min if node.descending else max)(entry[0] for entry in best)
+        best.sort(key=lambda entry: (-entry[0] if node.descending else entry[0], entry[1]))
+        return [(document, score) for score, _, document in best[: node.count]]
+
+    def best_of_all(self, frame: Frame) -> list[tuple]:
+        """Score every document."""
+        scored = self._scored(frame)
+        pick = heapq.nlargest if self.node.descending else heapq.nsmallest
+        return [(document, score) for _, document, score in pick(self.node.count, scored, key=itemgetter(0))]
+
+    def _scored(self, frame: Frame) -> Iterator[tuple]:
+        for number, document in enumerate(self.runtime.view.scan(self.node.collection)):
+            if not number & CHECK_MASK:
+                self.runtime.context.check()
+            accepted, score = self.score(frame, document)
+            if accepted:
+                yield v.sort_key(score), document, score
 
 
 @dataclass(frozen=True)
