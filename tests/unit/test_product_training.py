@@ -56,8 +56,9 @@ def leave_weights(settings: Settings, products: ProductGraph, seed: int = 0) -> 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = GraphSAGE(ARCHITECTURE)
-    save_model(trained_path(settings), model, about_training(products, {"GraphSAGE": 0.5}, 3))
-    return trained_path(settings)
+    path = trained_path(settings, products)
+    save_model(path, model, about_training(products, {"GraphSAGE": 0.5}, 3))
+    return path
 
 
 def test_published_weights_have_the_served_architecture_and_beat_the_baselines():
@@ -81,7 +82,7 @@ def test_weights_of_the_notebook_go_before_the_published_ones(settings):
 
 def test_weights_of_another_graph_are_passed_over(settings):
     small = catalogue(50)
-    leave_weights(settings, catalogue(60))
+    leave_weights(settings, catalogue(60)).rename(trained_path(settings, small))
     expected = r"no GraphSAGE weights for ogbn-products-mini, 50 products; found .*60 products(.|\n)*03_train_graphsage"
     with pytest.raises(CheckpointError, match=expected):
         find_checkpoint(settings, small)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch_geometric.data import Data
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from workshop.errors import CheckpointError, DataInvalidError, ModelError
 from workshop.models.checkpoint import load_training_state, save_training_state
@@ -235,7 +235,14 @@ def _finished(state: _State, config: TrainingConfig) -> bool:
 def _progress_bar(state: _State, objective: Objective, config: TrainingConfig, show: bool) -> tqdm:
     batches = objective.num_batches()
     begun = len(state.history) * batches
-    return tqdm(total=config.max_epochs * batches, initial=begun, unit="batch", desc="training", disable=not show)
+    return tqdm(
+        total=config.max_epochs * batches,
+        initial=begun,
+        unit="batch",
+        desc="training",
+        disable=not show,
+        mininterval=2.0,  # each redraw stays in an executed notebook
+    )
 
 
 def _run_epoch(state: _State, objective: Objective, device: torch.device, bar: tqdm) -> EpochRecord:
@@ -256,7 +263,7 @@ def _run_epoch(state: _State, objective: Objective, device: torch.device, bar: t
         bar.update()
     trained = time.perf_counter()
     scores = objective.score(state.model)
-    bar.set_postfix({"epoch": epoch + 1, **scores})
+    bar.set_postfix({"epoch": epoch + 1, **scores}, refresh=False)
     mean_loss = total / objective.num_batches()
     return EpochRecord(epoch, mean_loss, scores, trained - began, time.perf_counter() - trained)
 
