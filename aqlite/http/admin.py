@@ -131,6 +131,12 @@ def key_generators(request: Request) -> Reply:
     return ok({"keyGenerators": list(GENERATORS)})
 
 
+def views(request: Request) -> Reply:
+    """GET /_api/view: aqlite has no views."""
+    request.require(READ)
+    return ok({"result": []})
+
+
 def compact(request: Request) -> Reply:
     """PUT /_admin/compact: returns unused pages of the file to the disk."""
     require_system(request)

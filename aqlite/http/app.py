@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 import anyio
 import anyio.to_thread
@@ -153,6 +152,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/_api/version", admin.version),
     ("GET", "/_api/engine", admin.engine),
     ("GET", "/_api/key-generators", admin.key_generators),
+    ("GET", "/_api/view", admin.views),
     ("GET", "/_admin/status", admin.status),
     ("GET", "/_admin/time", admin.server_time),
     ("GET", "/_admin/server/role", admin.role),
@@ -168,6 +168,22 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("PUT", "/_admin/compact", admin.compact),
     ("GET", "/_admin/license", admin.license_info),
 ]
+
+# Parts of ArangoDB's interface that aqlite knows but does not have.
+LEFT_OUT = (
+    "/_api/analyzer",
+    "/_api/aqlfunction",
+    "/_api/batch",
+    "/_api/foxx",
+    "/_api/query",
+    "/_api/replication",
+    "/_api/simple",
+    "/_api/tasks",
+    "/_api/token",
+    "/_api/view",
+    "/_api/wal",
+    "/_admin",
+)
 
 
 def create_app(server: Server) -> ASGIApp:
@@ -194,7 +210,7 @@ class _DatabasePrefix:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             found = _DATABASE_PREFIX.match(scope["path"])
-            database, path = (unquote(found[1]), found[2] or "/") if found else ("_system", scope["path"])
+            database, path = (found[1], found[2] or "/") if found else ("_system", scope["path"])
             scope = {**scope, "database": database, "path": path}
         await self._app(scope, receive, send)
 
@@ -294,7 +310,10 @@ async def _routing_error(http: HttpRequest, error: Exception) -> Response:
     number = getattr(error, "status_code", 404)
     if number == 405:
         return _response(failure(ArangoError(405)))
-    return _response(failure(ArangoError(404, f"unknown path '{http.url.path}'")))
+    path = http.scope["path"]
+    if path.startswith(LEFT_OUT):
+        return _response(failure(ArangoError(501, f"'{path}' is not supported by aqlite")))
+    return _response(failure(ArangoError(404, f"unknown path '{path}'")))
 
 
 def _response(reply: Reply) -> Response:

@@ -58,9 +58,7 @@ def create(request: Request) -> Reply:
     for member in members:
         username = member["username"]
         if username not in users:
-            users.create(
-                username, member.get("passwd"), active=bool(member.get("active", True)), extra=member.get("extra")
-            )
+            users.create(username, member.get("passwd"), active=member.get("active"), extra=member.get("extra"))
         users.grant(username, name, "", WRITE)
         users.grant(username, name, "*", WRITE)
     return ok({"result": True}, 201)

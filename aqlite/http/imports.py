@@ -15,10 +15,6 @@ _TYPES = ("documents", "list", "array", "auto")
 _SHOWN_CHARACTERS = 200
 
 
-class _Rejected(Exception):  # noqa: N818 (carries an answer)
-    """With ``complete``, one bad document stops the import; nothing of it is kept."""
-
-
 def import_documents(request: Request) -> Reply:
     """POST /_api/import."""
     name = request.query.get("collection")
@@ -30,14 +26,11 @@ def import_documents(request: Request) -> Reply:
     if on_duplicate not in _ON_DUPLICATE:
         raise ArangoError(400, f"invalid value for onDuplicate: {on_duplicate!r}")
     importer = _Importer(request, on_duplicate)
-    try:
-        with request.writing() as view:
-            if request.flag("overwrite"):
-                view.truncate(name)
-            for position, document in enumerate(documents, start=1):
-                importer.take(view, name, position, document)
-    except _Rejected as rejected:
-        raise ArangoError(10, str(rejected)) from None
+    with request.writing() as view:
+        if request.flag("overwrite"):
+            view.truncate(name)
+        for position, document in enumerate(documents, start=1):
+            importer.take(view, name, position, document)
     return ok(importer.report(), 201)
 
 
@@ -55,7 +48,7 @@ class _Importer:
         self._details: list[str] = []
 
     def take(self, view: WriteView, name: str, position: int, document: Any) -> None:
-        """Store one document, or count and describe why not."""
+        """Store one document, or count and describe why not; with ``complete``, the first bad one stops the import."""
         if document is _EMPTY:
             self._counts["empty"] += 1
             return
@@ -89,7 +82,7 @@ class _Importer:
         if shown:
             text += f", offending document: {shown}"
         if self._complete:
-            raise _Rejected(text)
+            raise ArangoError(error.error_num, text, http=error.http)
         self._counts["errors"] += 1
         if self._with_details:
             self._details.append(text)

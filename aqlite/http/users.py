@@ -149,13 +149,13 @@ class Users:
             raise ArangoError(1703)
         return self._users[name]
 
-    def create(self, name: Any, password: Any, *, active: bool = True, extra: Any = None) -> User:
+    def create(self, name: Any, password: Any, *, active: Any = None, extra: Any = None) -> User:
         """Raises ArangoError 1700 (name), 1702 (exists)."""
         if type(name) is not str or not name or "/" in name or name.startswith(":role:"):
             raise ArangoError(1700)
         if name in self._users:
             raise ArangoError(1702)
-        user = User(name, hash_password(_password_text(password)), active, _extra_object(extra))
+        user = User(name, hash_password(_password_text(password)), active is not False, _extra_object(extra))
         self._save(user)
         return user
 
@@ -163,10 +163,11 @@ class Users:
         """Update or replace password, active and extra. Raises ArangoError 1703."""
         user = self.get(name)
         password = user.password
-        if replace or "passwd" in changes:
+        if replace or changes.get("passwd") is not None:
             password = hash_password(_password_text(changes.get("passwd")))
-        active = bool(changes.get("active", True if replace else user.active))
-        extra = _extra_object(changes.get("extra", {} if replace else user.extra))
+        active, extra = changes.get("active"), changes.get("extra")
+        active = (replace or user.active) if active is None else bool(active)
+        extra = ({} if replace else user.extra) if extra is None else _extra_object(extra)
         changed = User(name, password, active, extra, user.permissions)
         self._save(changed)
         return changed
@@ -260,7 +261,7 @@ def create_user(request: Request) -> Reply:
     _require_admin(request)
     given = request.object()
     user = request.server.users.create(
-        given.get("user"), given.get("passwd"), active=bool(given.get("active", True)), extra=given.get("extra")
+        given.get("user"), given.get("passwd"), active=given.get("active"), extra=given.get("extra")
     )
     return ok(user.shown(), 201)
 
