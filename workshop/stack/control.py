@@ -79,7 +79,7 @@ def up(
         SettingsError, StackError and its subclasses: see ``workshop.errors``. Servers that ran before keep running.
     """
     settings = settings or load_settings()
-    names = _select(settings, services)
+    names = services_to_start(settings, services)
     started = []
     with process.locked(settings.stack_dir, LOCK_TIMEOUT):
         try:
@@ -132,7 +132,7 @@ def log_path(settings: Settings, name: str) -> Path:
 
 def local_services(settings: Settings) -> list[str]:
     """The services that the settings do not place on another machine."""
-    return _select(settings, None)
+    return services_to_start(settings, None)
 
 
 def _known(services: Sequence[str] | None) -> list[str]:
@@ -142,7 +142,7 @@ def _known(services: Sequence[str] | None) -> list[str]:
     return [name for name in SERVICES if services is None or name in services]
 
 
-def _select(settings: Settings, services: Sequence[str] | None) -> list[str]:
+def services_to_start(settings: Settings, services: Sequence[str] | None) -> list[str]:
     """The services to start; those that the settings place elsewhere are left out, or refused when asked for."""
     elsewhere = {}
     if settings.triton_host not in LOCAL_HOSTS:

@@ -63,7 +63,7 @@ def model_states(port: int, directory: Path) -> dict[str, str]:
         if state == READY and living[name] < (wanted := _wanted_processes(port, name)):
             states[name] = f"{DIED}: {living[name]} of {wanted} processes of the model run"
         elif state:
-            states[name] = ": ".join(filter(None, [state, entry.get("reason", "")]))
+            states[name] = ": ".join(filter(None, [state, _without_traceback(entry.get("reason", ""))]))
     return states
 
 
@@ -114,7 +114,12 @@ def _load(port: int, name: str) -> str:
             f"triton neither loaded nor refused model {name} within {LOAD_TIMEOUT:.0f} s",
             hint="make down, then make up",
         ) from None
-    return "" if status == 200 else json.loads(body).get("error", body.decode(errors="replace"))
+    return "" if status == 200 else _without_traceback(json.loads(body).get("error", "no reason given"))
+
+
+def _without_traceback(reason: str) -> str:
+    """Triton's reason without the Python frames it appends to a model's own message."""
+    return reason.partition("\n\nAt:")[0]
 
 
 def _unload(port: int, directory: Path, name: str) -> None:

@@ -25,6 +25,8 @@ NAME = "triton"
 ADDRESS = "127.0.0.1"
 START_TIMEOUT = 120.0
 OWN_BACKENDS = ("pytorch", "onnxruntime")
+# oneDNN keeps about 0.5 MB for each distinct matrix shape it has seen, by default 1,024 of them in each process.
+ONEDNN_PRIMITIVES = "256"
 _SHARED_MEMORY = Path("/dev/shm")
 _BACKEND_SOURCES = Path(__file__).parent / "backends"
 # Variables of the caller's environment that would change which Python or which front ends the server runs.
@@ -127,6 +129,7 @@ def _environment(wheel: TritonWheel) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in _DROPPED_VARIABLES}
     libraries = [str(wheel.libraries), str(wheel.python_library_dir), env.get("LD_LIBRARY_PATH", "")]
     env["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
+    env.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", ONEDNN_PRIMITIVES)
     env["PATH"] = f"{Path(sys.prefix) / 'bin'}:{env.get('PATH', os.defpath)}"
     return env
 
