@@ -15,8 +15,8 @@ import uvicorn
 
 from aqlite import ARANGODB_VERSION, __version__
 from aqlite.http.app import create_app
-from aqlite.http.protocol import BoundedHeadProtocol
-from aqlite.http.server import Server
+from aqlite.http.protocol import bounded_head_protocol
+from aqlite.http.server import Limits, Server
 from aqlite.storage.files import DataFolderError
 
 PASSWORD_VARIABLE = "ARANGO_ROOT_PASSWORD"
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         server = Server(
             options.data,
             root_password=os.environ.get(PASSWORD_VARIABLE),
+            limits=Limits(request_seconds=options.request_seconds),
             max_bytes=options.max_size_mb * 2**20 if options.max_size_mb else None,
         )
     except DataFolderError as error:
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=options.port,
         log_level="warning",
         access_log=False,
-        http=BoundedHeadProtocol,
+        http=bounded_head_protocol(options.request_seconds),
         loop="uvloop",
         ws="none",
         timeout_keep_alive=60,
@@ -92,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--allow-remote", action="store_true", help="allow another --host than 127.0.0.1")
     parser.add_argument("--max-size-mb", type=int, default=0, help="bound of the data file (default: 0, none)")
+    parser.add_argument(
+        "--request-seconds", type=float, default=60.0, help="time a client has to send a request (default: 60)"
+    )
     return parser
 
 

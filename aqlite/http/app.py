@@ -292,7 +292,7 @@ async def _body(server: Server, http: HttpRequest) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
-        with anyio.fail_after(server.limits.body_seconds):
+        with anyio.fail_after(server.limits.request_seconds):
             async for chunk in http.stream():
                 size += len(chunk)
                 if size <= limit:

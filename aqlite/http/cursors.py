@@ -102,7 +102,8 @@ def create(request: Request) -> Reply:
     if batch_size < 1:
         raise ArangoError(10, "batchSize must be a positive number")
     ttl = _number(given, "ttl", DEFAULT_TTL)
-    options = given.get("options") or {}
+    options = given.get("options")
+    options = {} if options is None else options
     if type(options) is not dict:
         raise ArangoError(10, "expecting an object for <options>")
     result = _run(request, text, variables, given, options)

@@ -7,27 +7,26 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 30.0
-
 
 class BoundedHeadProtocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers do not arrive within ``HEAD_SECONDS``.
+    """Closes a connection whose request line and headers do not arrive within ``head_seconds``.
 
     uvicorn bounds the pause between two requests, not a request that is sent by halves.
     """
 
+    head_seconds = 60.0
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """See ``asyncio.Protocol``."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_too_slow)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_too_slow)
 
     def on_message_begin(self) -> None:
         """See httptools: the first byte of a request came."""
         super().on_message_begin()
         self._stop_timer()
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_too_slow)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_too_slow)
 
     def on_headers_complete(self) -> None:
         """See httptools."""
@@ -47,3 +46,8 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def bounded_head_protocol(seconds: float) -> type[BoundedHeadProtocol]:
+    """The protocol class with another bound; uvicorn makes the instances itself."""
+    return type("BoundedHeadProtocol", (BoundedHeadProtocol,), {"head_seconds": seconds})

@@ -15,6 +15,7 @@ from aqlite.errors import ArangoError
 from aqlite.http.request import READ, Reply, Request, ok
 from aqlite.http.users import require_system
 
+MAX_QUERY_CHARACTERS = 256 * 1024
 _SHOWN_CHARACTERS = 4096
 
 
@@ -89,12 +90,17 @@ class QueryRegistry:
 
 
 def query_text(given: dict[str, Any]) -> str:
-    """The query of a request body. Raises ArangoError 1502, 10."""
+    """The query of a request body. Raises ArangoError 1502, 10, and 1524 when it is too long."""
     text = given.get("query")
     if text is None or text == "":
         raise ArangoError(1502)
     if type(text) is not str:
         raise ArangoError(10, "expecting a string for <query>")
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise ArangoError(
+            1524,
+            f"query text has {len(text)} characters, at most {MAX_QUERY_CHARACTERS} are taken; use bind parameters",
+        )
     return text
 
 
@@ -130,7 +136,8 @@ def explain(request: Request) -> Reply:
     with request.reading() as view:
         options = aql.QueryOptions(user=request.user)
         explained = aql.explain_query(view, query_text(given), bind_variables(given), options)
-    if not (given.get("options") or {}).get("allPlans"):
+    options = given.get("options")
+    if type(options) is not dict or not options.get("allPlans"):
         return ok(explained)
     plan = explained.pop("plan")
     return ok({**explained, "plans": [plan]})

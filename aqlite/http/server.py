@@ -24,7 +24,8 @@ class Limits:
     """Bounds that keep one request from taking the server down.
 
     Attributes:
-        body_bytes: largest request body.  body_seconds: time to send it.
+        body_bytes: largest request body.
+        request_seconds: time that the body of a request may take to arrive.
         query_seconds: longest run time of a query without ``maxRuntime``, 0 for none.
         query_memory: ``memoryLimit`` in bytes of a query that sets none.
         transaction_idle_seconds: an idle stream transaction is aborted after that time.
@@ -33,7 +34,7 @@ class Limits:
     """
 
     body_bytes: int = 64 * 2**20
-    body_seconds: float = 60.0
+    request_seconds: float = 60.0
     query_seconds: float = 600.0
     query_memory: int = 512 * 2**20
     transaction_idle_seconds: float = 60.0
