@@ -17,10 +17,11 @@ from aqlite.aql.explain import plan_object
 from aqlite.aql.expressions import UNSET
 from aqlite.aql.inspection import named_collections, syntax_object
 from aqlite.aql.optimizer import optimize
-from aqlite.aql.parser import MAX_NESTING, parse
+from aqlite.aql.parser import parse
 from aqlite.aql.pipeline import Pipeline
 from aqlite.aql.planner import plan_query
 from aqlite.aql.runtime import DEFAULT_MEMORY_LIMIT, Runtime
+from aqlite.aql.syntax_errors import MAX_NESTING
 from aqlite.errors import ArangoError
 from aqlite.storage.api import StoreView
 

@@ -9,12 +9,16 @@ from lark import Lark
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from aqlite.aql import ast
-from aqlite.aql.syntax_errors import QuerySyntaxError, fail, fail_at_character, fail_at_token
+from aqlite.aql.syntax_errors import (
+    MAX_NESTING,
+    QuerySyntaxError,
+    fail,
+    fail_at_character,
+    fail_at_token,
+    nested_too_deep,
+)
 from aqlite.aql.tree_builder import TreeBuilder
 from aqlite.errors import ArangoError
-
-MAX_NESTING = 500
-"""Levels of the syntax tree; ArangoDB's own limit."""
 
 MAX_QUERY_CHARS = 64 * 2**20
 _CACHED_CHARS = 16 * 2**10
@@ -43,7 +47,7 @@ def _parse(text: str) -> ast.Query:
     except QuerySyntaxError as error:
         fail(text, error.what, len(text) if error.token is None else error.token.start_pos)
     if ast.depth(query) > MAX_NESTING:
-        raise ArangoError(1524, f"AQL: query nesting too deep: more than {MAX_NESTING} levels (while parsing)")
+        raise nested_too_deep()
     return query
 
 

@@ -78,7 +78,7 @@ class _Planner(Resolver):
         if statement.search is not None:
             raise unsupported("SEARCH: views are not part of it")
         collection = self._as_collection(statement.source, scope)
-        options = self.options(statement.options, scope)
+        options = self.options(statement.options, scope, "FOR")
         if collection is not None:
             self.read(collection)
             return [p.EnumerateCollection(self.declare(statement.variable, scope), collection, options)]
@@ -155,7 +155,7 @@ class _Planner(Resolver):
     def _traversal(self, statement: ast.Traversal, scope: Scope) -> list[p.PlanNode]:
         start = self.expression(statement.start, scope)
         depths = self._depths(statement.steps, scope, (1, 1))
-        options = traversal_options(self.options(statement.options, scope))
+        options = traversal_options(self.options(statement.options, scope, "traversal"))
         access = self._graph_access(statement, options, scope)
         outputs = [self.declare(name, scope) for name in statement.variables]
         padded = tuple([*outputs, None, None][:3])
@@ -169,7 +169,7 @@ class _Planner(Resolver):
     def _path_search(self, statement: ast.PathSearch, scope: Scope) -> list[p.PlanNode]:
         start, target = self.expression(statement.start, scope), self.expression(statement.target, scope)
         depths = self._depths(statement.steps, scope, (1, 1))
-        options = path_options(self.options(statement.options, scope))
+        options = path_options(self.options(statement.options, scope, "path search"))
         access = self._graph_access(statement, options, scope)
         outputs = tuple(self.declare(name, scope) for name in statement.variables)
         return [p.PathNode(statement.kind, outputs, start, target, *depths, access, options)]
@@ -180,7 +180,7 @@ class _Planner(Resolver):
         aggregates = [(item.variable, *self._aggregation(item.value, scope)) for item in statement.aggregates]
         projection = None if statement.projection is None else self.expression(statement.projection, scope)
         into_variables = self._into_variables(statement, scope)
-        method = self._collect_method(self.options(statement.options, scope))
+        method = self._collect_method(self.options(statement.options, scope, "COLLECT"))
         for name in list(scope.own):
             del scope.own[name]
         planned_groups = tuple((self.declare(name, scope), value) for name, value in groups)
@@ -242,21 +242,21 @@ class _Planner(Resolver):
 
     def _insert(self, statement: ast.Insert, scope: Scope) -> list[p.PlanNode]:
         document = self.expression(statement.document, scope)
-        options = self.options(statement.options, scope)
+        options = self.options(statement.options, scope, "INSERT")
         collection = self._target(statement.collection)
         return [p.ModifyNode("INSERT", collection, document, None, options, *self._results(scope))]
 
     def _update(self, statement: ast.Update | ast.Replace, scope: Scope) -> list[p.PlanNode]:
         key = self.expression(statement.key, scope)
         patch = None if statement.patch is None else self.expression(statement.patch, scope)
-        options = self.options(statement.options, scope)
-        collection = self._target(statement.collection)
         kind = "UPDATE" if isinstance(statement, ast.Update) else "REPLACE"
+        options = self.options(statement.options, scope, kind)
+        collection = self._target(statement.collection)
         return [p.ModifyNode(kind, collection, key, patch, options, *self._results(scope))]
 
     def _remove(self, statement: ast.Remove, scope: Scope) -> list[p.PlanNode]:
         key = self.expression(statement.key, scope)
-        options = self.options(statement.options, scope)
+        options = self.options(statement.options, scope, "REMOVE")
         collection = self._target(statement.collection)
         old, _ = self._results(scope)
         del scope.own["NEW"]
@@ -271,7 +271,7 @@ class _Planner(Resolver):
         del scope.own["NEW"]
         patch = self.expression(statement.patch, scope)
         scope.own["NEW"] = new
-        options = self.options(statement.options, scope)
+        options = self.options(statement.options, scope, "UPSERT")
         self.write(collection)
         return [p.UpsertNode(collection, find, document, patch, statement.replace, options, old, new)]
 

@@ -12,6 +12,7 @@ from aqlite.aql import plan as p
 from aqlite.aql.bindings import wrong_type
 from aqlite.aql.expressions import constant_value
 from aqlite.aql.functions import FUNCTIONS
+from aqlite.aql.statement_options import unknown_options
 from aqlite.errors import ArangoError
 from aqlite.storage.api import StoreView
 
@@ -115,12 +116,14 @@ class Resolver(ABC):
         self.writes.add(collection)
 
     # --- options and constants --------------------------------------------------------------------------------
-    def options(self, node: ast.Expr | None, scope: Scope) -> dict[str, Any]:
-        """Value of an ``OPTIONS`` object. Raises ArangoError 1575 when it is not constant."""
+    def options(self, node: ast.Expr | None, scope: Scope, statement: str) -> dict[str, Any]:
+        """Value of an ``OPTIONS`` object; unknown attributes get a warning. Raises ArangoError 1575, 9."""
         if node is None:
             return {}
         value = self.constant(node, scope, "OPTIONS", 1575)
-        return value if isinstance(value, dict) else {}
+        for name in unknown_options(statement, value):
+            self.warnings.append((1539, f"unknown/invalid OPTIONS attribute used: '{name}' in {statement} operation"))
+        return value
 
     def constant(self, node: ast.Expr, scope: Scope, where: str, error: int = 1501) -> Any:
         """Value of an expression that must be known before the query runs."""

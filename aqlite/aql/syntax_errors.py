@@ -9,6 +9,9 @@ from lark.exceptions import UnexpectedToken
 
 from aqlite.errors import ArangoError
 
+MAX_NESTING = 500
+"""Levels of the syntax tree; ArangoDB's own limit."""
+
 _RESERVED = (
     "AGGREGATE ALL ALL_SHORTEST_PATHS AND ANY ASC COLLECT DESC DISTINCT FALSE FILTER FOR GRAPH IN INBOUND INSERT INTO "
     "K_PATHS K_SHORTEST_PATHS LET LIKE LIMIT NONE NOT NULL OR OUTBOUND REMOVE REPLACE RETURN SHORTEST_PATH SORT TRUE "
@@ -69,6 +72,11 @@ class QuerySyntaxError(Exception):
         super().__init__(what)
         self.what = what
         self.token = token
+
+
+def nested_too_deep() -> ArangoError:
+    """Error 1524."""
+    return ArangoError(1524, f"AQL: query nesting too deep: more than {MAX_NESTING} levels (while parsing)")
 
 
 def fail_at_token(text: str, error: UnexpectedToken) -> NoReturn:

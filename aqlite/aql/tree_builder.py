@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,15 @@ from lark import Token, Transformer, v_args
 
 from aqlite.aql import ast
 from aqlite.aql.literals import number_value, quoted_name, string_value
-from aqlite.aql.syntax_errors import RESERVED_WORDS, QuerySyntaxError, terminal_name
+from aqlite.aql.syntax_errors import MAX_NESTING, RESERVED_WORDS, QuerySyntaxError, nested_too_deep, terminal_name
 
 
-def _after_expansion(base: ast.Expr, access: Any) -> ast.Expr:
+def _after_expansion(base: ast.Expr, access: Callable[[ast.Expr], ast.Expr], level: int = 0) -> ast.Expr:
     """Apply an accessor to ``base``, or to each element when ``base`` ends in an expansion."""
+    if level > MAX_NESTING:
+        raise nested_too_deep()
     if isinstance(base, ast.Expansion) and not base.grouped:
-        return replace(base, tail=_after_expansion(base.tail, access))
+        return replace(base, tail=_after_expansion(base.tail, access, level + 1))
     return access(base)
 
 
