@@ -1,5 +1,5 @@
 # Everything the workshop does, one command each; `make help` lists them.
-# Variables: PYTHON, NOTEBOOKS="01 05", DATA_SIZE=tiny|default|full, PARAMETERS="SEED=7", BENCH="id id", PYTEST_ARGS.
+# Variables: PYTHON, NOTEBOOKS="01 05", DATA_SIZE=tiny|default|full, PARAMETERS="SEED=7", BENCH="id id", PYTEST_ARGS, LAB_ARGS.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -48,7 +48,7 @@ run: setup ## Run the notebooks headless: NOTEBOOKS="01 05" DATA_SIZE=tiny
 		$(foreach parameter,$(PARAMETERS),--parameter '$(parameter)')
 
 lab: setup ## JupyterLab on the notebooks, stack running
-	@$(PY) scripts/lab.py
+	@$(PY) scripts/lab.py $(LAB_ARGS)
 
 test: setup lint ## Lint, then unit, integration and notebook tests
 	@$(PY) -m pytest tests $(PYTEST_ARGS) </dev/null

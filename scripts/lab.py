@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -20,7 +21,6 @@ from workshop.settings import PROJECT_ROOT, load_settings
 
 def main() -> int:
     """Start the stack, serve until Ctrl-C, stop what was started."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(soft_wrap=True)
     command = [
         *(sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"),
@@ -32,13 +32,19 @@ def main() -> int:
         settings = load_settings()
         check_kernel()
         with stack.running(settings):
-            console.print("The stack is up. Stop JupyterLab and the stack with Ctrl-C.")
-            return subprocess.run(command, env=kernel_environment(settings), check=False).returncode
+            console.print("The stack is up. Ctrl-C stops JupyterLab, its kernels and the stack.")
+            return serve(command, kernel_environment(settings))
     except WorkshopError as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
         return 2
-    except KeyboardInterrupt:
-        return 0
+
+
+def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a program to its end. Ctrl-C and SIGTERM reach it as SIGTERM, on which Jupyter shuts its kernels down."""
+    with subprocess.Popen(command, env=environment, start_new_session=True) as program:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: program.terminate())
+        return program.wait()
 
 
 if __name__ == "__main__":

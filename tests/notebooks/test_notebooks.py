@@ -73,7 +73,7 @@ def result_of(run) -> Callable[[Entry], NotebookResult]:
 
 
 @every_entry
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_notebook(entry, result_of):
     for needed in INDEX.select(entry.depends_on) if entry.depends_on else []:
         assert result_of(needed).status == "passed", f"needs {needed.name}, which failed"
@@ -81,7 +81,7 @@ def test_notebook(entry, result_of):
     assert result.status == "passed", "\n".join(result.problems)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_notebook_that_leaves_files_can_run_twice_and_reuses_them(settings, run, result_of):
     entry = next(entry for entry in INDEX.notebook if entry.outputs)
     assert result_of(entry).status == "passed"

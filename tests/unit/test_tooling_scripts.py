@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -67,6 +68,20 @@ def test_ci_and_readme_run_the_same_two_commands():
     assert re.search(r"```bash\nmake run .*\nmake test .*\n```", opening)
     assert re.findall(r"^make .*$", (PROJECT_ROOT / ".ci/run").read_text(), re.MULTILINE) == ["make test"]
     assert (PROJECT_ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_lab_lets_its_server_shut_down_in_order(sent):
+    server = ["sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done"]
+    lab = [
+        sys.executable,
+        "-c",
+        f"import os, sys\nfrom scripts.lab import serve\nsys.exit(serve({server}, os.environ))",
+    ]
+    with subprocess.Popen(lab, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(sent)
+        assert process.wait(timeout=30) == 7
 
 
 # --- the Python that make picks -------------------------------------------------------------------------------
