@@ -1,0 +1,390 @@
+"""aqlite's speed and memory: every figure on a server process of its own with data made for it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import psutil
+from arango import ArangoClient
+from arango.database import StandardDatabase
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSWORD = "benchmark"
+WIDTH, MOVIES = 384, 4803
+VERTICES, EDGES = 20_000, 60_000
+CLIENTS, CLIENT_SECONDS, READ_SHARE = 8, 60.0, 0.8
+
+CLASSIC_COSINE = """
+FOR d IN movies
+  LET product = SUM(FOR i IN RANGE(0, 383) RETURN NTH(d.embedding, i) * NTH(@vector, i))
+  LET length = SQRT(SUM(FOR i IN RANGE(0, 383) RETURN POW(NTH(d.embedding, i), 2)))
+  LET other = SQRT(SUM(FOR i IN RANGE(0, 383) RETURN POW(NTH(@vector, i), 2)))
+  LET similarity = product / (length * other)
+  SORT similarity DESC
+  LIMIT 10
+  RETURN d._key
+"""
+EXACT_COSINE = """
+FOR d IN movies
+  SORT COSINE_SIMILARITY(d.embedding, @vector) DESC
+  LIMIT 10
+  RETURN d._key
+"""
+NEAR_COSINE = """
+FOR d IN movies
+  LET similarity = APPROX_NEAR_COSINE(d.embedding, @vector)
+  SORT similarity DESC
+  LIMIT 10
+  RETURN d._key
+"""
+TWO_HOPS = """
+FOR vertex IN 1..2 ANY @start bought_with
+  OPTIONS { order: "bfs", uniqueVertices: "global" }
+  RETURN vertex._key
+"""
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server process, and a handle on its system database."""
+
+    process: psutil.Process
+    port: int
+    db: StandardDatabase
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory the process holds now."""
+        return self.process.memory_info().rss
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most memory the process ever held."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def measure(ids: set[str]) -> Iterator[dict]:
+    """Yield the results of the benchmarks asked for; ``BENCHMARKS`` has their ids."""
+    for identifier, benchmark in BENCHMARKS.items():
+        if identifier in ids:
+            with running_server() as server:
+                yield {"id": identifier, **benchmark(server)}
+
+
+@contextmanager
+def running_server() -> Iterator[RunningServer]:
+    """aqlite on a free port with an empty data folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aqlite", "--data", str(Path(folder) / "data"), "--port", "0"],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "ARANGO_ROOT_PASSWORD": PASSWORD},
+        )
+        try:
+            url = process.stdout.readline().split()[-1]
+            client = ArangoClient(hosts=url, request_timeout=120)
+            db = client.db("_system", username="root", password=PASSWORD, verify=True)
+            yield RunningServer(psutil.Process(process.pid), int(url.rsplit(":", 1)[1]), db)
+        finally:
+            process.terminate()
+            process.wait(30)
+            process.stdout.close()
+
+
+# --- data -----------------------------------------------------------------------------------------------------
+def load_movies(db: StandardDatabase, count: int = MOVIES) -> np.ndarray:
+    """Collection ``movies`` with unit vectors around 50 topics; returns them, float64 [count, WIDTH]."""
+    generator = np.random.default_rng(3)
+    topics = generator.normal(size=(50, WIDTH))
+    vectors = topics[generator.integers(50, size=count)] + generator.normal(scale=0.7, size=(count, WIDTH))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    movies = db.create_collection("movies")
+    documents = [
+        {"_key": str(position), "title": f"Movie {position}", "year": 1950 + position % 70, "embedding": row}
+        for position, row in enumerate(vectors.tolist())
+    ]
+    movies.import_bulk(documents, batch_size=1000)
+    return vectors
+
+
+def load_graph(db: StandardDatabase, vertices: int = VERTICES, edges: int = EDGES) -> None:
+    """Products bought together; half of the ends go to already popular products, as in shops."""
+    chance = random.Random(4)
+    popular = [chance.randrange(vertices) for _ in range(1000)]
+    pairs = []
+    for _ in range(edges):
+        target = chance.choice(popular) if chance.random() < 0.5 else chance.randrange(vertices)
+        pairs.append({"_from": f"products/{chance.randrange(vertices)}", "_to": f"products/{target}", "weight": 1})
+        popular.append(target)
+    products = db.create_collection("products")
+    products.import_bulk([{"_key": str(n), "name": f"Product {n}"} for n in range(vertices)], batch_size=5000)
+    db.create_collection("bought_with", edge=True).import_bulk(pairs, batch_size=5000)
+
+
+# --- benchmarks -----------------------------------------------------------------------------------------------
+def bulk_import(server: RunningServer) -> dict:
+    """Small documents a second through ``import_bulk``, the client's work included."""
+    documents = [{"_key": f"order-{n}", "user": n % 977, "items": [n, n + 1], "total": n / 7} for n in range(50_000)]
+    collections = [server.db.create_collection(f"orders{n}") for n in range(3)]
+    remaining = iter(collections)
+    times = timed(lambda: next(remaining).import_bulk(documents, batch_size=10_000), len(collections))
+    arrived = [collection.count() for collection in collections]
+    if arrived != [len(documents)] * len(collections):
+        raise RuntimeError(f"{arrived} of {len(documents)} documents arrived")
+    note = "median of three imports of 50,000 documents in batches of 10,000"
+    return at_least(len(documents) / statistics.median(times), "documents/s", 20_000, note)
+
+
+def point_read(server: RunningServer) -> dict:
+    """Median time of ``collection.get(key)``."""
+    load_movies(server.db)
+    movies = server.db.collection("movies")
+    chance = random.Random(5)
+    times = timed(lambda: movies.get(str(chance.randrange(MOVIES))), 1000)
+    return at_most(
+        1000 * statistics.median(times), "ms", 3.0, f"p50 of 1,000 reads among {MOVIES:,} movies with vectors"
+    )
+
+
+def exact_cosine(server: RunningServer) -> dict:
+    """Exact top 10 by ``COSINE_SIMILARITY``."""
+    vectors = load_movies(server.db)
+    queries = query_vectors(vectors, 12)
+    peer = statistics.median(timed(lambda: np.argsort(-(vectors @ queries[0]))[:10], 20))
+    found = [ask(server.db, EXACT_COSINE, vector=query.tolist()) for query in queries]
+    for query, keys in zip(queries, found, strict=True):
+        if keys != [str(n) for n in np.argsort(-(vectors @ query))[:10]]:
+            raise RuntimeError("the exact top 10 differ from NumPy's")
+    seconds = median_query(server.db, EXACT_COSINE, queries)
+    return at_most(
+        seconds, "s", 0.3, f"exact top 10 of {MOVIES:,} x {WIDTH}, equal to NumPy's", peer=peer, peer_name="NumPy"
+    )
+
+
+def vector_index(server: RunningServer) -> dict:
+    """Approximate top 10 by the vector index."""
+    vectors = load_movies(server.db)
+    params = {"metric": "cosine", "dimension": WIDTH, "nLists": 69, "defaultNProbe": 9}
+    server.db.collection("movies").add_index({"type": "vector", "fields": ["embedding"], "params": params})
+    queries = query_vectors(vectors, 40)
+    exact = [{str(n) for n in np.argsort(-(vectors @ query))[:10]} for query in queries]
+    found = [set(ask(server.db, NEAR_COSINE, vector=query.tolist())) for query in queries]
+    recall = statistics.mean(len(wanted & got) / 10 for wanted, got in zip(exact, found, strict=True))
+    milliseconds = 1000 * median_query(server.db, NEAR_COSINE, queries)
+    note = f"top 10 of {MOVIES:,} x {WIDTH}, 69 lists, 9 probed, recall@10 {recall:.3f}"
+    return at_most(milliseconds, "ms", 30.0, note, sound=recall >= 0.9)
+
+
+def classic_cosine(server: RunningServer) -> dict:
+    """Cosine similarity written by hand in AQL, as it was done before ``COSINE_SIMILARITY``."""
+    vectors = load_movies(server.db, 1000)
+    (query,) = query_vectors(vectors, 1)
+    start = time.perf_counter()
+    keys = ask(server.db, CLASSIC_COSINE, vector=query.tolist())
+    seconds = time.perf_counter() - start
+    right = keys == [str(n) for n in np.argsort(-(vectors @ query))[:10]]
+    return at_most(seconds, "s", 10.0, f"nested RANGE loops over 1,000 x {WIDTH}", sound=right)
+
+
+def two_hops(server: RunningServer) -> dict:
+    """95th percentile of a two-hop traversal in both directions from random products."""
+    load_graph(server.db)
+    chance = random.Random(6)
+    sizes: list[int] = []
+
+    def traverse() -> None:
+        sizes.append(len(ask(server.db, TWO_HOPS, start=f"products/{chance.randrange(VERTICES)}")))
+
+    timed(traverse, 100)
+    times = timed(traverse, 200)
+    note = (
+        f"p95 of 200 traversals, {VERTICES:,} vertices, {EDGES:,} edges; "
+        f"median {1000 * statistics.median(times):.1f} ms, {statistics.median(sizes):.0f} vertices found in the median, {max(sizes)} at most"
+    )
+    return at_most(1000 * percentile(times, 0.95), "ms", 50.0, note)
+
+
+def memory(server: RunningServer) -> dict:
+    """Peak memory after loading vectors, other documents and edges, and asking every kind of query."""
+    empty = server.resident_bytes
+    vectors = load_movies(server.db, 5000)
+    load_graph(server.db, 15_000, EDGES)
+    params = {"metric": "cosine", "dimension": WIDTH, "nLists": 70, "defaultNProbe": 9}
+    server.db.collection("movies").add_index({"type": "vector", "fields": ["embedding"], "params": params})
+    for query in query_vectors(vectors, 5):
+        ask(server.db, EXACT_COSINE, vector=query.tolist())
+        ask(server.db, NEAR_COSINE, vector=query.tolist())
+    for start in range(200):
+        ask(server.db, TWO_HOPS, start=f"products/{start}")
+    for name in ("movies", "products", "bought_with"):
+        ask(server.db, f"FOR d IN {name} COLLECT AGGREGATE n = MAX(LENGTH(d)) RETURN n")
+    note = f"peak; 5,000 vectors, 15,000 documents, {EDGES:,} edges; {empty / 2**20:.0f} MB when empty"
+    return at_most(server.peak_bytes / 2**30, "GB", 1.0, note)
+
+
+def concurrency(server: RunningServer) -> dict:
+    """99th percentile of the answer times of eight clients, four reads to a write."""
+    vectors = load_movies(server.db)
+    load_graph(server.db)
+    params = {"metric": "cosine", "dimension": WIDTH, "nLists": 69, "defaultNProbe": 9}
+    server.db.collection("movies").add_index({"type": "vector", "fields": ["embedding"], "params": params})
+    server.db.create_collection("visits").add_index({"type": "persistent", "fields": ["product"]})
+    deadline = time.perf_counter() + CLIENT_SECONDS
+    clients = [_Client(server.port, seed, vectors, deadline) for seed in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    resident: list[int] = []
+    while any(client.is_alive() for client in clients):
+        resident.append(server.resident_bytes)
+        time.sleep(0.5)
+    for client in clients:
+        client.join()
+    times = [seconds for client in clients for seconds in client.times]
+    failures = [failure for client in clients for failure in client.failures]
+    third = len(resident) // 3
+    growth = statistics.mean(resident[-third:]) / statistics.mean(resident[third : 2 * third]) - 1
+    note = (
+        f"p99 of {len(times):,} requests of {CLIENTS} clients in {CLIENT_SECONDS:.0f} s, {READ_SHARE:.0%} reads; "
+        f"p50 {1000 * statistics.median(times):.1f} ms, {len(failures)} errors, "
+        f"memory {growth:+.1%} from the second to the last third"
+    )
+    return at_most(1000 * percentile(times, 0.99), "ms", 100.0, note, sound=not failures and growth < 0.1)
+
+
+class _Client(threading.Thread):
+    """One client with a connection of its own; asks without a pause until the deadline."""
+
+    def __init__(self, port: int, seed: int, vectors: np.ndarray, deadline: float) -> None:
+        super().__init__()
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._headers = {"authorization": "Basic " + b64encode(f"root:{PASSWORD}".encode()).decode()}
+        self._chance = random.Random(seed)
+        self._vectors = vectors
+        self._deadline = deadline
+        self.times: list[float] = []
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        while (start := time.perf_counter()) < self._deadline:
+            method, path, body = self._request()
+            self._connection.request(method, path, body=body, headers=self._headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
+            self.times.append(time.perf_counter() - start)
+            if answer.status >= 400:
+                self.failures.append(content[:200].decode())
+        self._connection.close()
+
+    def _request(self) -> tuple[str, str, bytes | None]:
+        chance = self._chance
+        product = chance.randrange(VERTICES)
+        if chance.random() >= READ_SHARE:
+            if chance.random() < 0.5:
+                return "POST", "/_api/document/visits", orjson.dumps({"product": product, "at": time.time()})
+            return "PATCH", f"/_api/document/products/{product}", orjson.dumps({"visited": time.time()})
+        kind = chance.random()
+        if kind < 0.5:
+            return "GET", f"/_api/document/movies/{chance.randrange(MOVIES)}", None
+        if kind < 0.7:
+            return _cursor("FOR d IN visits FILTER d.product == @p LIMIT 10 RETURN d", p=product)
+        if kind < 0.9:
+            return _cursor(TWO_HOPS, start=f"products/{product}")
+        vector = self._vectors[chance.randrange(MOVIES)].tolist()
+        return _cursor(NEAR_COSINE, vector=vector)
+
+
+def _cursor(query: str, **variables: object) -> tuple[str, str, bytes]:
+    return "POST", "/_api/cursor", orjson.dumps({"query": query, "bindVars": variables})
+
+
+# --- measuring ------------------------------------------------------------------------------------------------
+def ask(db: StandardDatabase, query: str, **variables: object) -> list:
+    """All rows of a query."""
+    return list(db.aql.execute(query, bind_vars=variables))
+
+
+def query_vectors(vectors: np.ndarray, count: int) -> np.ndarray:
+    """Unit vectors near some of the stored ones."""
+    generator = np.random.default_rng(9)
+    chosen = vectors[generator.integers(len(vectors), size=count)]
+    queries = chosen + generator.normal(scale=0.02, size=chosen.shape)
+    return queries / np.linalg.norm(queries, axis=1, keepdims=True)
+
+
+def median_query(db: StandardDatabase, query: str, vectors: np.ndarray) -> float:
+    """Median seconds of a query with each vector."""
+    remaining = iter(vectors.tolist())
+    return statistics.median(timed(lambda: ask(db, query, vector=next(remaining)), len(vectors)))
+
+
+def timed(call: Callable[[], object], repetitions: int) -> list[float]:
+    """Seconds of each call."""
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that ``share`` of the values do not pass."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def at_least(value: float, unit: str, bar: float, note: str) -> dict:
+    """A result that holds at or above its bar."""
+    return _result(value, unit, f">= {bar:,.0f} {unit}", value >= bar, note)
+
+
+def at_most(
+    value: float, unit: str, bar: float, note: str, *, sound: bool = True, peer: float = 0.0, peer_name: str = ""
+) -> dict:
+    """A result that holds at or below its bar, provided that what was measured is ``sound``."""
+    shown = _result(value, unit, f"<= {bar} {unit}", sound and value <= bar, note)
+    if peer:
+        shown |= {"peer": f"{peer_name}: {peer:.4f} {unit}", "ratio": round(value / peer, 1)}
+    return shown
+
+
+def _result(value: float, unit: str, bar: str, holds: bool, note: str) -> dict:
+    digits = 0 if value >= 1000 else 1 if value >= 10 else 4
+    return {
+        "value": round(value, digits),
+        "unit": unit,
+        "peer": None,
+        "ratio": None,
+        "bar": bar,
+        "holds": bool(holds),
+        "note": note,
+    }
+
+
+BENCHMARKS: dict[str, Callable[[RunningServer], dict]] = {
+    "aqlite_import": bulk_import,
+    "aqlite_point_read": point_read,
+    "aqlite_exact_cosine": exact_cosine,
+    "aqlite_vector_index": vector_index,
+    "aqlite_classic_cosine": classic_cosine,
+    "aqlite_two_hops": two_hops,
+    "aqlite_memory": memory,
+    "aqlite_concurrency": concurrency,
+}
