@@ -1,0 +1,232 @@
+"""GraphSAGE: accuracy, training, sampling, and serving against the classic way of serving it.
+
+All on ogbn-products-mini at its default size, 20,000 products. The classic way, met in older tutorials, sends one
+product a request over HTTP as JSON: features padded to a fixed 1000 x 100, and for each of the three layers an edge
+list and its two sizes, seven inputs in all. Here it is served by the same Triton on the same machine, from a model
+traced for it, with the same weights, the same sampler and a kept-alive connection, so that only the form of the request
+differs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import requests
+import torch
+from torch import Tensor, nn
+
+from benchmarks.bench_stack import private_settings
+from workshop import stack
+from workshop.data.products import ProductGraph, load_products
+from workshop.models.checkpoint import load_model
+from workshop.models.graphsage import FAN_OUT, GraphSAGE
+from workshop.models.graphsage_products import ARCHITECTURE, SIGNATURE, trace_checkpoint
+from workshop.models.product_training import CONFIGS, baseline_accuracy, find_checkpoint, measure_test_accuracy
+from workshop.models.sampling import CSRGraph, sample_subgraph
+from workshop.models.signature import ModelSignature, TensorSpec, write_config
+from workshop.models.tracing import export
+from workshop.models.training import TrainingResult, fit
+from workshop.serving.client import TritonClient
+from workshop.serving.graphsage import EmbeddingGraph, embed_products
+from workshop.settings import Settings, load_settings
+
+PADDED_NODES = 1000
+MANY = 128
+RATIO_BAR_MANY, RATIO_BAR_ONE = 50.0, 10.0
+SAMPLER_BAR, EPOCH_BAR_SECONDS = 200_000.0, 20.0
+GAIN_BAR, TOO_EASY = 0.10, 0.97
+
+
+def measure(ids: set[str]) -> Iterator[dict]:
+    """Yield the results asked for: ``mini_accuracy``, ``train_epoch``, ``sampler_rate``, ``graphsage_vs_classic``."""
+    settings = load_settings()
+    products = load_products(settings, "default")
+    if ids & {"mini_accuracy", "train_epoch"}:
+        trained = fit(products.to_data(), CONFIGS["default"], progress=False)
+        if "mini_accuracy" in ids:
+            yield mini_accuracy(products, trained)
+        if "train_epoch" in ids:
+            yield train_epoch(trained)
+    if "sampler_rate" in ids:
+        yield sampler_rate(products)
+    if "graphsage_vs_classic" in ids:
+        yield graphsage_vs_classic(products, find_checkpoint(settings, products, precomputed=True))
+
+
+def mini_accuracy(products: ProductGraph, trained: TrainingResult) -> dict:
+    """Test accuracy of a training from nothing, beside the majority class and logistic regression on the features."""
+    data = products.to_data()
+    reached, baselines = measure_test_accuracy(trained.model, data), baseline_accuracy(data)
+    regression, majority = baselines["logistic regression"], baselines["majority class"]
+    return {
+        "id": "mini_accuracy",
+        "value": round(reached, 4),
+        "unit": "test accuracy",
+        "peer": round(regression, 4),
+        "ratio": round(reached / regression, 2),
+        "bar": f">= peer + {GAIN_BAR:.2f}, <= {TOO_EASY}",
+        "holds": reached >= regression + GAIN_BAR and max(reached, regression) <= TOO_EASY,
+        "note": f"peer: logistic regression on the features; majority class {majority:.4f}",
+    }
+
+
+def train_epoch(trained: TrainingResult) -> dict:
+    """Median time of an epoch, scoring of all products included; the first epoch warms up."""
+    epochs = trained.history[1:]
+    seconds = statistics.median(epoch.train_seconds + epoch.score_seconds for epoch in epochs)
+    note = f"median of {len(epochs)} epochs, {torch.get_num_threads()} threads, exact scoring of all products included"
+    return _without_peer("train_epoch", round(seconds, 3), "s", f"<= {EPOCH_BAR_SECONDS:g} s", note) | {
+        "holds": seconds <= EPOCH_BAR_SECONDS
+    }
+
+
+def sampler_rate(products: ProductGraph) -> dict:
+    """Sampled edges a second on one core, over seeds from the whole graph."""
+    csr = CSRGraph.from_edge_index(products.edge_index, products.num_products)
+    rng = np.random.default_rng(0)
+    sample_subgraph(csr, np.arange(MANY), FAN_OUT, rng)
+    edges, start = 0, time.thread_time()
+    for seeds in np.array_split(rng.permutation(products.num_products), 20):
+        edges += sample_subgraph(csr, seeds, FAN_OUT, rng).edge_index.shape[1]
+    rate = edges / (time.thread_time() - start)
+    note = f"{edges:,} edges at fan-out {list(FAN_OUT)}, {products.num_products // 20} seeds a batch, processor time"
+    return _without_peer("sampler_rate", round(rate), "edges/s per core", f">= {SAMPLER_BAR:,.0f}", note) | {
+        "holds": rate >= SAMPLER_BAR
+    }
+
+
+def _without_peer(identifier: str, value: float, unit: str, bar: str, note: str) -> dict:
+    return {"id": identifier, "value": value, "unit": unit, "peer": None, "ratio": None, "bar": bar, "note": note}
+
+
+# --- against the classic way ----------------------------------------------------------------------------------
+CLASSIC = ModelSignature(
+    name="graphsage_classic",
+    platform="pytorch_libtorch",
+    inputs=(
+        TensorSpec("x__0", "FP32", (PADDED_NODES, ARCHITECTURE.in_channels)),
+        TensorSpec("edges_first__1", "INT64", (2, -1)),
+        TensorSpec("edges_second__2", "INT64", (2, -1)),
+        TensorSpec("edges_third__3", "INT64", (2, -1)),
+        TensorSpec("size_first__4", "INT64", (2,)),
+        TensorSpec("size_second__5", "INT64", (2,)),
+        TensorSpec("size_third__6", "INT64", (2,)),
+    ),
+    outputs=SIGNATURE.outputs,
+)
+
+
+class ClassicGraphSAGE(nn.Module):
+    """Layer by layer over lists of edges and sizes, as neighbour samplers of the time returned them."""
+
+    def __init__(self, model: GraphSAGE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, x: Tensor, first: Tensor, second: Tensor, third: Tensor, size1: Tensor, size2: Tensor, size3: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Embedding and logits of the one target; ``size`` holds a layer's numbers of sources and targets."""
+        x = x[: size1[0]]
+        for index, (edges, size) in enumerate(((first, size1), (second, size2), (third, size3))):
+            embedding, x = x, self.model.layer(index, x, x[: size[1]], edges)
+        return embedding[: size3[1]], x
+
+
+def classic_inputs(graph: EmbeddingGraph, product: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """The seven inputs for one product, in the order of the signature."""
+    sub = sample_subgraph(graph.csr, [product], FAN_OUT, rng)
+    nodes, edges = np.cumsum(sub.nodes_per_hop), np.cumsum(sub.edges_per_hop)
+    padded = np.zeros((PADDED_NODES, graph.x.shape[1]), dtype=np.float32)
+    padded[: len(sub.node_ids)] = graph.x[sub.node_ids]
+    lists = [sub.edge_index[:, :count] for count in edges[::-1]]
+    sizes = [np.array([nodes[hop + 1], nodes[hop]]) for hop in (2, 1, 0)]
+    return [padded, *lists, *sizes]
+
+
+def ask_classic(session: requests.Session, url: str, inputs: list[np.ndarray]) -> np.ndarray:
+    """One JSON request; returns the embedding."""
+    body = [
+        {"name": spec.name, "shape": list(value.shape), "datatype": spec.dtype, "data": value.ravel().tolist()}
+        for spec, value in zip(CLASSIC.inputs, inputs, strict=True)
+    ]
+    answer = session.post(url, data=json.dumps({"inputs": body}), timeout=60)
+    answer.raise_for_status()
+    outputs = {output["name"]: output["data"] for output in answer.json()["outputs"]}
+    return np.array(outputs[CLASSIC.outputs[0].name], dtype=np.float32)
+
+
+def write_models(repository: Path, checkpoint: Path, products: ProductGraph, graph: EmbeddingGraph) -> None:
+    """Trace both forms of the model into a repository."""
+    trace_checkpoint(checkpoint, products.x, graph.csr, repository)
+    example = classic_inputs(graph, 0, np.random.default_rng(0))
+    traced = export(ClassicGraphSAGE(load_model(checkpoint)).eval(), tuple(map(torch.from_numpy, example)))
+    write_config(CLASSIC, repository)
+    (repository / CLASSIC.name / "1").mkdir()
+    traced.save(str(repository / CLASSIC.name / "1" / "model.pt"))
+
+
+def graphsage_vs_classic(products: ProductGraph, checkpoint: Path) -> dict:
+    """Served embeddings a second, ours at 128 and at one product a request, against the classic way."""
+    graph = EmbeddingGraph.from_data(products.to_data())
+    with tempfile.TemporaryDirectory() as directory:
+        repository = Path(directory) / "repository"
+        write_models(repository, checkpoint, products, graph)
+        settings = private_settings(Path(directory) / "stack").model_copy(update={"model_repository": repository})
+        with stack.running(settings, ["triton"], models=[SIGNATURE.name, CLASSIC.name]):
+            seconds, difference = _compare(settings, graph)
+    many, one = seconds["classic"] / seconds["many"], seconds["classic"] / seconds["one"]
+    return {
+        "id": "graphsage_vs_classic",
+        "value": round(1 / seconds["many"], 1),
+        "unit": f"products/s at {MANY} a request",
+        "peer": round(1 / seconds["classic"], 2),
+        "ratio": round(many, 1),
+        "bar": f">= {RATIO_BAR_MANY:g} x, at one product a request >= {RATIO_BAR_ONE:g} x",
+        "holds": many >= RATIO_BAR_MANY and one >= RATIO_BAR_ONE and difference < 1e-4,
+        "note": f"at one product a request {1 / seconds['one']:.1f} products/s, {one:.1f} x; peer: padded JSON, one"
+        f" product a request; embeddings of both ways differ by {difference:.0e}",
+    }
+
+
+def _compare(settings: Settings, graph: EmbeddingGraph) -> tuple[dict[str, float], float]:
+    """Median seconds a product by way of asking, measured in turns, and the largest difference between the ways."""
+    url = f"http://{settings.triton_host}:{settings.triton_http_port}/v2/models/{CLASSIC.name}/infer"
+    order = itertools.cycle(np.random.default_rng(1).permutation(graph.csr.num_nodes).tolist())
+    rng = np.random.default_rng(2)
+
+    def per_product(action: Callable[[list[int]], object], count: int) -> float:
+        asked = list(itertools.islice(order, count))
+        start = time.perf_counter()
+        action(asked)
+        return (time.perf_counter() - start) / count
+
+    with (
+        requests.Session() as session,
+        TritonClient(f"{settings.triton_host}:{settings.triton_grpc_port}", in_flight=1) as client,
+    ):
+
+        def ours(asked: list[int]) -> np.ndarray:
+            return embed_products(client, graph, asked, rng=rng, products_per_request=MANY).embedding
+
+        def classic(asked: list[int]) -> np.ndarray:
+            return np.stack([ask_classic(session, url, classic_inputs(graph, product, rng)) for product in asked])
+
+        ways = {"many": (ours, MANY), "one": (ours, 1), "classic": (classic, 1)}
+        for way, size in ways.values():
+            for _ in range(3):  # the first requests also pay for TorchScript's profiling
+                per_product(way, size)
+        rounds = [{name: per_product(*way) for name, way in ways.items()} for _ in range(25)]
+        asked = list(itertools.islice(order, 5))
+        rng = np.random.default_rng(3)
+        expected = np.concatenate([ours([product]) for product in asked])
+        rng = np.random.default_rng(3)
+        difference = float(np.abs(classic(asked) - expected).max())
+    return {name: statistics.median(turn[name] for turn in rounds) for name in ways}, difference
