@@ -39,7 +39,8 @@ def create(request: Request) -> Reply:
     """POST /_api/collection."""
     request.require(WRITE)
     given = request.object()
-    kind = _KINDS.get(given.get("type", 2))
+    wanted = given.get("type", 2)
+    kind = _KINDS.get(wanted) if isinstance(wanted, (int, str)) else None
     if kind is None:
         raise ArangoError(1218)
     for name in _UNSUPPORTED:
