@@ -217,7 +217,8 @@ def two_hops(server: RunningServer) -> dict:
     times = timed(traverse, 200)
     note = (
         f"p95 of 200 traversals, {VERTICES:,} vertices, {EDGES:,} edges; "
-        f"median {1000 * statistics.median(times):.1f} ms, {statistics.median(sizes):.0f} vertices found in the median, {max(sizes)} at most"
+        f"median {1000 * statistics.median(times):.1f} ms; "
+        f"{statistics.median(sizes):.0f} vertices found in the median, {max(sizes)} at most"
     )
     return at_most(1000 * percentile(times, 0.95), "ms", 50.0, note)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import lru_cache
 
 _ALPHABET = "-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
@@ -26,8 +27,12 @@ class RevisionClock:
 
 
 def revision_text(revision: int) -> str:
-    """``_rev`` of a revision: 12 characters of ArangoDB's alphabet without leading ``-``, most significant first."""
-    parts = []
-    for shift in (60, 48, 36, 24, 12, 0):
-        parts.append(_PAIRS[(revision >> shift) & 0xFFF])
-    return "".join(parts).lstrip("-") or "-"
+    """``_rev`` of a revision: ArangoDB's alphabet, most significant character first, no leading ``-``."""
+    text = _upper_text(revision >> 24) + _PAIRS[(revision >> 12) & 0xFFF] + _PAIRS[revision & 0xFFF]
+    return text if revision >> 24 else text.lstrip("-") or "-"
+
+
+@lru_cache(maxsize=256)
+def _upper_text(upper: int) -> str:
+    """The characters above the lowest 24 bits, which change every 16 milliseconds."""
+    return "".join(_PAIRS[(upper >> shift) & 0xFFF] for shift in (36, 24, 12, 0)).lstrip("-")
