@@ -41,10 +41,13 @@ def main() -> int:
 
 def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a program to its end. Ctrl-C and SIGTERM reach it as SIGTERM, on which Jupyter shuts its kernels down."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with subprocess.Popen(command, env=environment, start_new_session=True) as program:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: program.terminate())
-        return program.wait()
+        try:
+            return program.wait()
+        except KeyboardInterrupt:
+            program.terminate()
+            return program.wait()
 
 
 if __name__ == "__main__":
