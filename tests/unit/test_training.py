@@ -5,15 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch_geometric.typing
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
+from torch_geometric.loader import NeighborLoader, NodeLoader
 
 from workshop.errors import CheckpointError, DataInvalidError, ModelError
 from workshop.models.inference import accuracy, infer_layerwise
-from workshop.models.objectives import LinkObjective
-from workshop.models.sampling import CSRGraph
+from workshop.models.objectives import CategoryObjective, LinkObjective
+from workshop.models.sampling import CSRGraph, NeighborhoodSampler
 from workshop.models.training import EpochRecord, TrainingConfig, TrainingResult, check_data, fit
 
 QUICK = TrainingConfig(hidden_channels=16, fan_out=(5, 5), batch_size=64, max_epochs=5, learning_rate=0.01)
@@ -110,6 +112,18 @@ def test_other_graphs_of_pyg_can_be_trained_on():
     result = fit(data, deeper, progress=False)
     assert result.model(club.x, club.edge_index).shape == (34, 6)
     assert result.history[-1].scores["train_accuracy"] > 0.9
+
+
+def test_compiled_sampler_is_used_where_it_is_installed(data, monkeypatch):
+    csr = CSRGraph.from_edge_index(data.edge_index, data.num_nodes)
+
+    def loader(installed: bool) -> NodeLoader:
+        monkeypatch.setattr(torch_geometric.typing, "WITH_PYG_LIB", installed)
+        return CategoryObjective(data, csr, (5, 5), 64, seed=0).loader
+
+    assert isinstance(loader(True), NeighborLoader)
+    assert type(loader(False)) is NodeLoader
+    assert isinstance(loader(False).node_sampler, NeighborhoodSampler)
 
 
 # --- the same result ------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class LinkObjective:
         self.seed = seed
         self.batch_size = batch_size
         self.graph = Data(x=data.x, edge_index=data.edge_index)
-        links = _undirected_links(data.edge_index)
+        links = _undirected_links(data.edge_index, data.num_nodes)
         n_val = max(1, int(held_out * links.shape[1]))
         if n_val >= links.shape[1]:
             raise DataInvalidError(f"edge_index: {links.shape[1]} distinct links are too few to hold {n_val} out")
@@ -174,10 +174,11 @@ class LinkObjective:
         return {"val_auc": float(roc_auc_score(is_link, similarity.numpy()))}
 
 
-def _undirected_links(edge_index: Tensor) -> Tensor:
+def _undirected_links(edge_index: Tensor, num_nodes: int) -> Tensor:
     """Each linked pair of different nodes once, int64 ``[2, links]``."""
-    pairs = edge_index.sort(dim=0).values
-    return torch.unique(pairs[:, pairs[0] != pairs[1]], dim=1)
+    low, high = edge_index.sort(dim=0).values
+    keys = torch.unique((low * num_nodes + high)[low != high])
+    return torch.stack([keys // num_nodes, keys % num_nodes])
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -271,8 +271,13 @@ def _run_epoch(state: _State, objective: Objective, device: torch.device, bar: t
 def _identity(data: Data, config: TrainingConfig, architecture: Architecture) -> dict[str, Any]:
     """What a state must agree on to be continued."""
     free = replace(config, max_epochs=0, patience=0)
-    graph = {"nodes": data.num_nodes, "edges": data.edge_index.shape[1], "features": float(data.x.double().sum())}
-    return {"architecture": asdict(architecture), "config": {**asdict(free), "fan_out": list(free.fan_out)}, **graph}
+    edges = {"number": data.edge_index.shape[1], "checksum": int(data.edge_index.sum())}
+    return {
+        "architecture": asdict(architecture),
+        "config": {**asdict(free), "fan_out": list(free.fan_out)},
+        "nodes": data.num_nodes,
+        "edges": edges,
+    }
 
 
 def _save(state: _State, path: Path, identity: dict[str, Any]) -> None:
