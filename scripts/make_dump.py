@@ -18,6 +18,7 @@ from rich.progress import Progress
 from workshop.data.fetch import ARTEFACTS
 from workshop.errors import WorkshopError
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES
+from workshop.recommend.product_graph import PRODUCT_GRAPH
 from workshop.settings import load_settings
 from workshop.store.connection import connect
 from workshop.store.dump import make_dump
@@ -35,6 +36,7 @@ class Recipe:
 RECIPES = {
     # the overviews belong to their authors; they are joined back from the downloaded file
     "movies": Recipe(MOVIE_GRAPH.graph, ARTEFACTS["movies"].requirement, {MOVIES: ["overview"]}),
+    "products": Recipe(PRODUCT_GRAPH.graph, "ogbn-products-mini, synthetic, 20000 products, seed 0"),
 }
 
 

@@ -29,14 +29,14 @@ def graph(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(graph):
-    return fit(graph.to_data(), replace(CONFIGS["tiny"], max_epochs=8), progress=False).model
+    return fit(graph.to_data(), replace(CONFIGS["tiny"], max_epochs=4), progress=False).model
 
 
 @pytest.fixture(scope="module")
 def version(graph, model, model_repository, tmp_path_factory):
     """Traces the model into the served repository."""
     checkpoint = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    save_model(checkpoint, model, about_training(graph, {}, 8))
+    save_model(checkpoint, model, about_training(graph, {}, 4))
     trace_checkpoint(
         checkpoint, graph.x, CSRGraph.from_edge_index(graph.edge_index, graph.num_products), model_repository
     )
@@ -127,7 +127,7 @@ def test_new_product_is_embedded_like_the_local_model_does(embedded, client, gra
     with torch.no_grad():
         expected = model.encode(torch.from_numpy(x), torch.from_numpy(edge_index))[0]
     stored = embedded.collection(PRODUCTS).get("new-1")
-    assert stored["embedding"] == pytest.approx((expected / expected.norm()).tolist(), abs=1e-4)
+    assert stored["embedding"] == pytest.approx((expected / expected.norm()).tolist(), abs=1e-3)
     assert (live.category, live.probability) == (stored["predicted_category"], stored["probability"])
     assert live.category == "Books"
 

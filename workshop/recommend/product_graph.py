@@ -33,10 +33,10 @@ PRODUCT_GRAPH = GraphSchema(
     indexes=(PersistentIndex(PRODUCTS, ("category",)),),
 )
 
-FEATURE_DECIMALS = 3
-"""Features have a standard deviation near 1; embeddings from rounded ones have a cosine above 0.99999 to exact ones."""
-EMBEDDING_DECIMALS = 4
-"""Of a vector of length 1 and width 256; changes a cosine by less than 0.001."""
+FEATURE_DECIMALS = 2
+"""Features have a standard deviation near 1, so this keeps them to half a per cent of it."""
+EMBEDDING_DECIMALS = 3
+"""Of a vector of length 1 and width 256: a rounded vector has a cosine above 0.99999 to the exact one."""
 SMALL_GRAPH = 100_000
 """Up to so many products a request may hold the whole graph; sampled neighbourhoods of a larger one are kept apart."""
 PRODUCTS_PER_STEP = {"small": 2048, "large": 128}

@@ -15,9 +15,9 @@ from workshop.store.embeddings import EMBEDDING
 from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch
 
-POOL = 100
+POOL = 50
 """Candidates taken from each source before they are ranked together."""
-NEIGHBOURS = 100
+NEIGHBOURS = 50
 """Most co-purchases of a product that are followed; a hub has hundreds."""
 
 
@@ -163,7 +163,7 @@ class ProductRecommender:
             )
         self.product(key)
         bind_vars = {
-            **_bind(key, limit if per_category is None else max(limit, POOL)),
+            **_bind(key, limit if per_category is None else max(limit, 2 * POOL + NEIGHBOURS)),
             "graph_weight": graph_weight,
             "pool": POOL,
             "neighbours": NEIGHBOURS,
