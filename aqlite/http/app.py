@@ -42,7 +42,8 @@ logger = logging.getLogger("aqlite")
 
 Handler = Callable[[Request], Reply]
 _DATABASE_PREFIX = re.compile(r"/_db/([^/]+)(/.*)?\Z", re.DOTALL)
-_WORKERS = 16
+# Most workers may wait for the write lock; those of open transactions, which may hold it, are counted apart.
+_WORKERS, _TRANSACTION_WORKERS = 48, 16
 
 OPEN_ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", "/_open/auth", users.login),
@@ -192,8 +193,9 @@ def create_app(server: Server) -> ASGIApp:
     routes += [_route(server, *entry, open_=False) for entry in ROUTES]
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> Any:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _WORKERS
+    async def lifespan(app: Starlette) -> Any:
+        app.state.workers = anyio.CapacityLimiter(_WORKERS)
+        app.state.transaction_workers = anyio.CapacityLimiter(_TRANSACTION_WORKERS)
         yield
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: _routing_error}, lifespan=lifespan)
@@ -248,7 +250,9 @@ async def _answer(server: Server, http: HttpRequest, handler: Handler, *, open_:
     if background in ("store", "true") and not open_:
         id_ = server.jobs.submit(user, run, keep=background == "store")
         return Reply(None, 202, {"x-arango-async-id": id_} if id_ else {})
-    return await anyio.to_thread.run_sync(run)
+    in_transaction = request.transaction_id is not None or handler in (transactions.commit, transactions.abort)
+    workers = http.app.state.transaction_workers if in_transaction else http.app.state.workers
+    return await anyio.to_thread.run_sync(run, limiter=workers)
 
 
 def _handled(handler: Handler, request: Request) -> Reply:

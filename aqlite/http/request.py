@@ -39,7 +39,7 @@ class Reply:
         if isinstance(self.body, bytes):
             return self.body
         try:
-            return orjson.dumps(self.body, option=orjson.OPT_NON_STR_KEYS)
+            return orjson.dumps(self.body)
         except TypeError as error:
             raise ArangoError(32, f"result cannot be written as JSON: {error}") from error
 

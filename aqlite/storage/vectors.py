@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 METRICS = ("cosine", "l2", "innerProduct")
 _NUMBERS = {int, float}
-_MAX_COLUMN_BYTES = 256 * 2**20
-_MAX_COLUMNS = 8
+_MAX_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_column(
             fresh[rev] = value
     if dimension is None:
         dimension = previous.matrix.shape[1] if kept and previous else len(next(iter(fresh.values()), ()))
-    if dimension == 0 or len(rows) * dimension * 4 > _MAX_COLUMN_BYTES:
+    if dimension == 0 or len(rows) * dimension * 4 > _MAX_BYTES:
         return None
     used = [row for row in rows if row[1] in kept or len(fresh.get(row[1], ())) == dimension]
     matrix = np.empty((len(used), dimension), dtype=np.float32)
@@ -109,7 +109,7 @@ def read_column(
 
 
 class VectorCache:
-    """Columns and filled Faiss indexes of recent collection states, a bounded number of each."""
+    """Columns and filled Faiss indexes of recent collection states, at most ``_MAX_BYTES`` of each kind."""
 
     def __init__(self) -> None:
         self._columns: OrderedDict[tuple, tuple[int, VectorColumn | None]] = OrderedDict()
@@ -130,10 +130,7 @@ class VectorCache:
         column = read_column(view, collection, path, dimension, held[1] if held else None)
         if version is not None:
             with self._lock:
-                self._columns[slot] = (version, column)
-                self._columns.move_to_end(slot)
-                while len(self._columns) > _MAX_COLUMNS:
-                    self._columns.popitem(last=False)
+                _keep(self._columns, slot, (version, column), _column_bytes)
         return column
 
     def search(
@@ -193,9 +190,7 @@ class VectorCache:
             filled.add(_prepared(column.matrix, index.params["metric"]))
         if version is not None:
             with self._lock:
-                self._filled[index.id] = (version, filled)
-                while len(self._filled) > _MAX_COLUMNS:
-                    self._filled.popitem(last=False)
+                _keep(self._filled, index.id, (version, filled), _filled_bytes)
         return filled
 
     def forget(self) -> None:
@@ -205,10 +200,36 @@ class VectorCache:
             self._filled.clear()
 
 
-def train(index: IndexInfo, column: VectorColumn | None) -> bytes | None:
-    """Trained, empty Faiss index as bytes; ``None`` when there are fewer vectors than lists."""
+def _column_bytes(held: tuple[int, VectorColumn | None]) -> int:
+    return held[1].matrix.nbytes if held[1] is not None else 0
+
+
+def _filled_bytes(held: tuple[int, faiss.Index]) -> int:
+    return 4 * held[1].ntotal * held[1].d
+
+
+def _keep(entries: OrderedDict, slot: Any, entry: tuple, size: Callable[[Any], int]) -> None:
+    """Hold an entry as the youngest; the oldest ones leave while all together are too large."""
+    entries[slot] = entry
+    entries.move_to_end(slot)
+    while len(entries) > 1 and sum(map(size, entries.values())) > _MAX_BYTES:
+        entries.popitem(last=False)
+
+
+def _faiss() -> ModuleType:
+    """Faiss, imported when the first vector index is used.
+
+    One OpenMP thread per request thread (the setting belongs to the calling thread): requests run side by side already.
+    """
     import faiss
 
+    faiss.omp_set_num_threads(1)
+    return faiss
+
+
+def train(index: IndexInfo, column: VectorColumn | None) -> bytes | None:
+    """Trained, empty Faiss index as bytes; ``None`` when there are fewer vectors than lists."""
+    faiss = _faiss()
     lists, dimension, metric = index.params["nLists"], index.params["dimension"], index.params["metric"]
     if column is None or len(column.rids) < lists:
         return None
@@ -225,9 +246,7 @@ def train(index: IndexInfo, column: VectorColumn | None) -> bytes | None:
 
 
 def _deserialise(trained: bytes) -> faiss.Index:
-    import faiss
-
-    return faiss.deserialize_index(np.frombuffer(trained, dtype=np.uint8))
+    return _faiss().deserialize_index(np.frombuffer(trained, dtype=np.uint8))
 
 
 def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
@@ -239,8 +258,7 @@ def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
 
 
 def _nearest(filled: faiss.Index, point: np.ndarray, k: int, probes: int) -> tuple[np.ndarray, np.ndarray]:
-    import faiss
-
+    faiss = _faiss()
     lists = faiss.extract_index_ivf(filled).nlist
     parameters = faiss.SearchParametersIVF(nprobe=max(1, min(probes, lists)))
     scores, positions = filled.search(point, k, params=parameters)
