@@ -116,4 +116,4 @@ class PlainMovies:
                     "shared_genres": tuple(sorted(shared_genres)),
                 }
             )
-        return sorted(rows, key=lambda row: -row["score"])[:limit]
+        return sorted(rows, key=lambda row: (-row["score"], row["key"]))[:limit]

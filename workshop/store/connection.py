@@ -117,13 +117,13 @@ def store_errors(action: str) -> Iterator[None]:
 
 
 class _HttpClient(DefaultHTTPClient):
-    """The driver's HTTP client, but a request that takes too long is not sent again and keeps its own exception."""
+    """The driver's HTTP client, but nothing is retried in silence, and a timeout stays a timeout."""
 
     def create_session(self, host: str) -> requests.Session:
         """Make the session of one server."""
         session = super().create_session(host)
         for adapter in session.adapters.values():
-            adapter.max_retries = adapter.max_retries.new(read=False)
+            adapter.max_retries = adapter.max_retries.new(connect=0, read=False)
         return session
 
 

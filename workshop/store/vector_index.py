@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from arango.collection import StandardCollection
@@ -83,6 +83,11 @@ def ensure_vector_index(
     n_lists = found or n_lists
     n_probe = math.ceil(math.sqrt(n_lists))
     return VectorSearch(True, f"vector index with {n_lists} cells", documents, n_lists, n_probe)
+
+
+def with_effort(search: VectorSearch, n_probe: int) -> VectorSearch:
+    """The same index, searched in ``n_probe`` cells."""
+    return replace(search, n_probe=n_probe, reason=f"{search.reason}, {n_probe} of them searched")
 
 
 def recall_curve(
