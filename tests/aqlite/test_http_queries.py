@@ -293,3 +293,32 @@ def test_what_transactions_refuse(db, server):
         f"{server.url}/_db/{db.name}/_api/transaction", json={"action": "f"}, auth=("root", PASSWORD), timeout=10
     )
     assert answer.status_code == 501
+
+
+def test_many_waiting_writers_do_not_keep_a_transaction_from_its_end(db, server):
+    col = db.create_collection("crowded")
+    transaction = db.begin_transaction(write="crowded")
+    transaction.collection("crowded").insert({"_key": "first"})
+    outcomes: list[int] = []
+
+    def write(number: int) -> None:
+        answer = requests.post(
+            f"{server.url}/_db/{db.name}/_api/document/crowded",
+            json={"_key": f"w{number}"},
+            auth=("root", PASSWORD),
+            timeout=30,
+        )
+        outcomes.append(answer.status_code)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(60)]
+    for writer in writers:
+        writer.start()
+    assert transaction.collection("crowded").insert({"_key": "second"})
+    assert outcomes == []
+    started = time.monotonic()
+    assert transaction.commit_transaction()
+    assert time.monotonic() - started < 10
+    for writer in writers:
+        writer.join()
+    assert outcomes == [202] * 60
+    assert col.count() == 62
