@@ -41,13 +41,21 @@ def main() -> int:
 
 def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a program to its end. Ctrl-C and SIGTERM reach it as SIGTERM, on which Jupyter shuts its kernels down."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with subprocess.Popen(command, env=environment, start_new_session=True) as program:
-        try:
-            return program.wait()
-        except KeyboardInterrupt:
+    program: subprocess.Popen[bytes] | None = None
+    told_to_stop = False
+
+    def stop(*_: object) -> None:
+        nonlocal told_to_stop
+        told_to_stop = True
+        if program is not None:
             program.terminate()
-            return program.wait()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    with subprocess.Popen(command, env=environment, start_new_session=True) as program:
+        if told_to_stop:  # while the program was being started
+            program.terminate()
+        return program.wait()
 
 
 if __name__ == "__main__":
