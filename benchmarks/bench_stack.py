@@ -5,11 +5,9 @@ Both are measured on a stack of their own, with its own ports and state, so a ru
 
 from __future__ import annotations
 
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,8 @@ from workshop import stack
 from workshop.errors import RepositoryError
 from workshop.serving.client import TritonClient
 from workshop.serving.repository import complete_models
-from workshop.settings import Settings, load_settings
+from workshop.settings import Settings
+from workshop.stack.private import private_settings
 
 START_BAR_SECONDS = 30.0
 MEMORY_BAR_GB = 1.5
@@ -72,25 +71,6 @@ def exercise(client: TritonClient) -> None:
         client.infer("text_embedding", {"TEXT": batch})
     for text in texts[:64:8]:
         client.infer("zero_shot_text", {"TEXT": np.array([[text]], dtype=object), "LABELS": LABELS})
-
-
-def private_settings(directory: Path) -> Settings:
-    """The user's settings with a state folder and ports of their own."""
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(closing(socket.socket())) for _ in range(4)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        http, grpc, metrics, store = (probe.getsockname()[1] for probe in sockets)
-    return load_settings(
-        stack_dir=directory,
-        triton_host="127.0.0.1",
-        triton_http_port=http,
-        triton_grpc_port=grpc,
-        triton_metrics_port=metrics,
-        arango_port=store,
-        arango_url="",
-        sagemaker_port=0,
-    )
 
 
 def require_models(settings: Settings) -> list[str]:

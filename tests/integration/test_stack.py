@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny_models
+from arango import ArangoClient
+from arango.exceptions import ServerConnectionError
 from private_stack import free_ports, private_settings
 
 from workshop import stack
@@ -25,12 +28,11 @@ ROW = ("FP32", [-1])
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A sound model, a corrupt one, and a stray folder as editors leave it."""
+    """A sound model, and a stray folder as editors leave it."""
     repository = tmp_path_factory.mktemp("repository")
     tiny_models.save_torch(
         repository, "divide", tiny_models.Divide(), [("dividend", *ROW), ("divisor", *ROW)], [("quotient", *ROW)]
     )
-    tiny_models.save_torch(repository, "corrupt", "no archive", [("a__0", *ROW)], [("b__0", *ROW)])
     (repository / ".ipynb_checkpoints").mkdir()
     return repository
 
@@ -120,7 +122,10 @@ def test_a_second_up_uses_the_running_server_and_loads_what_it_lacks(settings):
     assert own_regions(settings) == []
 
 
-def test_a_corrupt_model_is_named_and_the_others_serve(settings):
+def test_a_corrupt_model_is_named_and_the_others_serve(settings, repository, tmp_path):
+    both = shutil.copytree(repository, tmp_path / "both")
+    tiny_models.save_torch(both, "corrupt", "no archive", [("a__0", *ROW)], [("b__0", *ROW)])
+    settings = settings.model_copy(update={"model_repository": both})
     status = up(settings, "divide", "corrupt")
     assert status.state == "ready"
     assert not status.healthy
@@ -158,14 +163,14 @@ def test_a_killed_model_process_is_replaced(settings):
     assert stub_of(second).pid != stub.pid
 
 
-def test_a_start_whose_launcher_was_killed_is_taken_over(settings):
+def test_a_start_whose_launcher_was_killed_is_taken_over(settings, tmp_path):
+    (tmp_path / "no models").mkdir()
+    settings = settings.model_copy(update={"model_repository": tmp_path / "no models"})
     launcher = cli(settings, "up", "triton")
     with launcher:
         pid_file = process.pid_file(settings.stack_dir, "triton")
-        process_started = psutil.Process(launcher.pid)
         while not pid_file.exists():
-            assert process_started.is_running()
-            assert launcher.poll() is None
+            assert launcher.poll() is None, "it ended before it started a server"
         launcher.kill()
     taken = process.read_identity(settings.stack_dir, "triton")
     status = up(settings)
@@ -188,6 +193,17 @@ def test_a_server_that_cannot_start_its_model_processes_is_stopped_after_a_bound
     assert own_regions(settings) == []
     monkeypatch.undo()
     assert up(settings, "divide").healthy
+
+
+def test_a_server_that_an_earlier_command_left_hanging_is_started_anew(settings):
+    first = up(settings)
+    server = psutil.Process(first.pid)
+    server.suspend()
+    second = up(settings, start_timeout=4.0)
+    assert second.state == "ready"
+    assert second.started_now
+    assert second.pid != first.pid
+    assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_server_that_dies_while_starting_shows_its_last_words(settings):
@@ -220,7 +236,7 @@ def test_two_commands_at_once_start_one_server_and_the_command_line_shows_it(set
     report, _ = shown.communicate(timeout=60)
     by_name = {entry["name"]: entry for entry in json.loads(report)}
     assert by_name["triton"]["pid"] == servers[0].pid
-    assert by_name["triton"]["models"] == {"divide": "READY", "corrupt": by_name["triton"]["models"]["corrupt"]}
+    assert by_name["triton"]["models"] == {"divide": "READY"}
     assert by_name["aqlite"]["state"] == "stopped"
     assert shown.returncode == 3
 
@@ -246,3 +262,19 @@ def test_a_server_that_the_settings_place_elsewhere_is_not_started_here(settings
     remote = settings.model_copy(update={"triton_host": "gpu-1.example"})
     with pytest.raises(SettingsError, match=r"triton is not started here, because WORKSHOP_TRITON_HOST=gpu-1\.example"):
         up(remote)
+
+
+def test_the_store_runs_beside_triton_and_keeps_its_data_over_a_restart_and_a_kill(settings):
+    def database(status):
+        password = settings.stack_password_file.read_text().strip()
+        return ArangoClient(f"http://127.0.0.1:{status.ports['http']}").db("_system", "root", password)
+
+    (first,) = stack.up(settings, ["aqlite"])
+    assert first.healthy
+    database(first).create_collection("films").insert({"_key": "alien"})
+    os.kill(first.pid, signal.SIGKILL)
+    (second,) = stack.up(settings, ["aqlite"])
+    assert second.pid != first.pid
+    assert database(second).collection("films").has("alien")
+    with pytest.raises(ServerConnectionError, match="401"):
+        ArangoClient(f"http://127.0.0.1:{settings.arango_port}").db("_system", "root", "wrong", verify=True)

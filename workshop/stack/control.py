@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from workshop.errors import SettingsError, StackError
+from workshop.errors import ServerDiedError, SettingsError, StackError, StartTimeoutError
 from workshop.settings import Settings, load_settings
 from workshop.stack import process, store, triton
 from workshop.stack.models import READY, bring_up, model_states
@@ -21,6 +21,7 @@ LOGGER = logging.getLogger(__name__)
 SERVICES = (triton.NAME, store.NAME)
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 LOCK_TIMEOUT = 150.0
+UNRESPONSIVE_STOP_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,13 @@ def _ensure(service: Service) -> bool:
             f"{service.name} already runs (process {identity.pid}) with other settings",
             hint="make down, then make up",
         )
-    process.wait_ready(service, identity)
+    try:
+        process.wait_ready(service, identity)
+    except (ServerDiedError, StartTimeoutError) as error:  # left so by an earlier command: begin afresh
+        LOGGER.warning("%s does not serve, starting it anew: %s", service.name, str(error).splitlines()[0])
+        process.stop_processes(service.directory, service.name, timeout=UNRESPONSIVE_STOP_TIMEOUT)
+        process.start(service)
+        return True
     return False
 
 
