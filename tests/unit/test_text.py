@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workshop.models.sources import minilm_source
-from workshop.models.text import MAX_TOKENS, encode, load_tokenizer, pad, tokenize
-from workshop.serving.text import LENGTH_MULTIPLE, batches_by_length
+from workshop.models.text import LENGTH_MULTIPLE, MAX_TOKENS, encode, load_tokenizer, pad, tokenize
+from workshop.serving.text import batches_by_length
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_a_long_text_is_cut(tokenizer):
 def test_a_text_that_is_not_valid_unicode_is_tokenised_all_the_same(tokenizer):
     ids, mask = tokenize(tokenizer, ["half a pair \ud83d of surrogates"])
     assert ids.shape == mask.shape
-    assert mask.all()
+    assert mask.sum() > 6
 
 
 @given(st.lists(st.lists(st.integers(1, 30_000), min_size=1, max_size=40), min_size=1), st.sampled_from([1, 8, 16]))

@@ -20,7 +20,7 @@ SIGNATURE = ModelSignature(
     platform="pytorch_libtorch",
     inputs=(TensorSpec("input_ids__0", "INT64", (-1,)), TensorSpec("attention_mask__1", "INT64", (-1,))),
     outputs=(TensorSpec("embedding__0", "FP32", (EMBEDDING_SIZE,)),),
-    max_batch_size=128,
+    max_batch_size=64,
     queue_delay_us=0,
     response_cache=True,
 )

@@ -12,6 +12,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 MAX_TOKENS = 256
+# rows are padded to a multiple of this: few different lengths mean few kernels for the server to prepare and keep,
+# and attention on CPUs takes twice as long at odd lengths
+LENGTH_MULTIPLE = 16
 
 
 def load_tokenizer(path: str, max_tokens: int = MAX_TOKENS) -> Tokenizer:
@@ -29,7 +32,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(clean)]
 
 
-def pad(token_ids: Sequence[Sequence[int]], multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def pad(token_ids: Sequence[Sequence[int]], multiple: int = LENGTH_MULTIPLE) -> tuple[np.ndarray, np.ndarray]:
     """Pad to the longest row, rounded up to ``multiple``.
 
     Returns:

@@ -35,7 +35,7 @@ SIGNATURE = ModelSignature(
         TensorSpec("label_mask__3", "INT64", (-1, -1)),
     ),
     outputs=(TensorSpec("scores__0", "FP32", (-1,)), TensorSpec("probabilities__1", "FP32", (-1,))),
-    max_batch_size=64,
+    max_batch_size=32,
     queue_delay_us=0,
 )
 

@@ -10,13 +10,11 @@ from tokenizers import Tokenizer
 
 from workshop.errors import TensorTypeError
 from workshop.models import sentence_bert
-from workshop.models.text import encode, load_tokenizer, pad
+from workshop.models.text import LENGTH_MULTIPLE, encode, load_tokenizer, pad
 from workshop.serving.client import TritonClient
 
 # tokens in one request, padding included: enough to keep the cores busy, small enough to stay near their caches
 TOKENS_PER_REQUEST = 2048
-# attention on CPUs takes twice as long at odd lengths, and few different lengths mean few kernels to prepare
-LENGTH_MULTIPLE = 16
 
 
 class TextEmbedder:
@@ -71,7 +69,7 @@ def check_strings(texts: Sequence[str], name: str) -> None:
 
 
 def _request(token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-    input_ids, attention_mask = pad(token_ids, LENGTH_MULTIPLE)
+    input_ids, attention_mask = pad(token_ids)
     return {"input_ids__0": input_ids, "attention_mask__1": attention_mask}
 
 

@@ -34,16 +34,22 @@ from workshop.errors import (
 Parameters = Mapping[str, str | int | bool]
 Pending = Callable[[], dict[str, np.ndarray]]
 
-# what Triton says, in the order it is looked for
+# what Triton says, in the order it is looked for; anchored, since a message may quote a model's own words
 _MESSAGES: tuple[tuple[str, type[ServingError]], ...] = (
-    (r"failed to poll from model repository|unknown model.*is not found|model not found", ModelNotFoundError),
-    (r"has no available versions|is not ready|failed to load|at least one version", ModelNotReadyError),
-    (r"deadline exceeded|timed out|timeout|failed to obtain inference response", ServingTimeoutError),
-    (r"failed to connect|connection refused|socket closed|connection reset|unavailable", ServerUnreachableError),
-    (r"unexpected inference input|inference input .* missing|expected \d+ inputs but got", TensorNameError),
-    (r"data-type", TensorTypeError),
-    (r"unexpected shape|batch-?size|batch size", TensorShapeError),
+    (r"failed to poll from model repository|^request for unknown model: '[^']*' is not found", ModelNotFoundError),
+    (r"has no available versions|is not ready$|^(failed to load|load failed)|at least one version", ModelNotReadyError),
+    (r"deadline exceeded|^failed to obtain inference response|^timed? ?out", ServingTimeoutError),
+    (r"failed to connect|connection refused|^socket closed|connection reset|^unavailable", ServerUnreachableError),
+    (r"^\[?[^:]*unexpected inference input|inference input .* missing|expected \d+ inputs but got", TensorNameError),
+    (r"data-type is '", TensorTypeError),
+    (r"unexpected shape for input|^\[?[^:]*inference request batch-size", TensorShapeError),
 )
+_FAILED_INSIDE = ("StatusCode.INTERNAL", "500")
+_HINTS = {
+    ModelNotFoundError: "python scripts/model_repository.py check",
+    ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); or make status",
+    ServingTimeoutError: "raise WORKSHOP_TRITON_TIMEOUT, or make status",
+}
 
 
 @dataclass(frozen=True)
@@ -73,18 +79,25 @@ def translate(error: Exception, url: str, asked: str) -> ServingError:
         )
     if isinstance(error, (ConnectionError, HTTPConnectionClosed, OSError)):
         return ServerUnreachableError(f"{asked}: no Triton server answers at {url} ({error})", hint="make up")
-    text = error.message() if isinstance(error, InferenceServerException) else str(error)
+    text, status = _said(error)
     kind = next((kind for pattern, kind in _MESSAGES if re.search(pattern, text, re.IGNORECASE)), InferenceError)
+    if status in _FAILED_INSIDE and kind not in (ModelNotFoundError, ModelNotReadyError):
+        kind = InferenceError
     if kind is ServerUnreachableError:
         return kind(f"{asked}: no Triton server answers at {url} ({text})", hint="make up")
-    hints = {
-        ModelNotFoundError: "python scripts/model_repository.py check",
-        ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); or make status",
-        ServingTimeoutError: "raise WORKSHOP_TRITON_TIMEOUT, or make status",
-    }
     if "polling is enabled" in text or "explicit model load" in text:
         return InferenceError(f"{asked} at {url}: {text}", hint="start tritonserver with --model-control-mode=explicit")
-    return kind(f"{asked} at {url}: {text}", hint=hints.get(kind))
+    return kind(f"{asked} at {url}: {text}", hint=_HINTS.get(kind))
+
+
+def _said(error: Exception) -> tuple[str, str | None]:
+    """The server's words and status; a TorchScript stack trace is cut to its last line, which says what went wrong."""
+    if not isinstance(error, InferenceServerException):
+        return str(error), None
+    text = error.message() or ""
+    if "TorchScript" in text and "Traceback" in text:
+        text = f"{text.split('The following operation', 1)[0].strip()} {text.strip().splitlines()[-1].strip()}"
+    return text, error.status()
 
 
 class Transport(Protocol):
