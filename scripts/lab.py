@@ -37,6 +37,8 @@ def main() -> int:
     except WorkshopError as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -52,10 +54,10 @@ def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    with subprocess.Popen(command, env=environment, start_new_session=True) as program:
-        if told_to_stop:  # while the program was being started
-            program.terminate()
-        return program.wait()
+    program = subprocess.Popen(command, env=environment, start_new_session=True)
+    if told_to_stop:  # while the program was being started
+        program.terminate()
+    return program.wait()
 
 
 if __name__ == "__main__":
