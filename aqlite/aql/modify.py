@@ -28,6 +28,7 @@ def upsert_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stag
     """Stage of ``UPSERT``: each row looks its document up, and sees what earlier rows wrote."""
     view, name, options = runtime.view, node.collection, node.options
     find = expressions.compile_fresh(node.find)
+    node.old.level = expressions.level  # OLD has a value for each row already while the patch is computed
     document, patch = expressions.compile(node.document), expressions.compile(node.patch)
     old_slot = node.old.slot
 

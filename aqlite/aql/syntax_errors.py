@@ -56,7 +56,7 @@ _TERMINALS = {
     "COLON": ":",
     "DOT": ".",
     "EQUAL": "assignment",
-    "QMARK": "?",
+    "QUESTION": "?",
     "__ANON_0": ".. operator",
 }
 _DECLARATION_WORDS = "COLLECT FILTER FOR INSERT LET LIMIT REMOVE REPLACE RETURN SORT UPDATE UPSERT WINDOW"

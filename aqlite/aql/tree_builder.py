@@ -40,12 +40,12 @@ def _is_collection(value: ast.Expr) -> bool:
     return isinstance(value, (ast.Name, ast.CollectionBind, ast.Bind))
 
 
-def _with_target(value: ast.Expr, target: ast.Expr | None) -> tuple[ast.Expr, ast.Expr]:
+def _with_target(word: Token, value: ast.Expr, target: ast.Expr | None) -> tuple[ast.Expr, ast.Expr]:
     if target is not None:
         return value, target
     cut = _cut_target(value)
     if cut is None:
-        raise QuerySyntaxError("unexpected end of data-modification operation, expecting IN or INTO and a collection")
+        raise QuerySyntaxError(f"unexpected {terminal_name(word.type)}, expecting IN or INTO and a collection", word)
     return cut
 
 
@@ -192,23 +192,23 @@ class TreeBuilder(Transformer):
         return options
 
     # writing
-    def insert_stmt(self, _word: Token, document: ast.Expr, target: Any, options: Any) -> ast.Insert:
-        return ast.Insert(*_with_target(document, target), options)
+    def insert_stmt(self, word: Token, document: ast.Expr, target: Any, options: Any) -> ast.Insert:
+        return ast.Insert(*_with_target(word, document, target), options)
 
-    def update_stmt(self, _word: Token, key: ast.Expr, _w: Any, patch: Any, target: Any, options: Any) -> ast.Update:
-        return ast.Update(*_key_and_patch(key, patch, target), options)
+    def update_stmt(self, word: Token, key: ast.Expr, _w: Any, patch: Any, target: Any, options: Any) -> ast.Update:
+        return ast.Update(*_key_and_patch(word, key, patch, target), options)
 
-    def replace_stmt(self, _word: Token, key: ast.Expr, _w: Any, patch: Any, target: Any, options: Any) -> ast.Replace:
-        return ast.Replace(*_key_and_patch(key, patch, target), options)
+    def replace_stmt(self, word: Token, key: ast.Expr, _w: Any, patch: Any, target: Any, options: Any) -> ast.Replace:
+        return ast.Replace(*_key_and_patch(word, key, patch, target), options)
 
-    def remove_stmt(self, _word: Token, key: ast.Expr, target: Any, options: Any) -> ast.Remove:
-        return ast.Remove(*_with_target(key, target), options)
+    def remove_stmt(self, word: Token, key: ast.Expr, target: Any, options: Any) -> ast.Remove:
+        return ast.Remove(*_with_target(word, key, target), options)
 
     def upsert_stmt(
-        self, _word: Token, filter_: Token | None, search: ast.Expr, _insert: Token, document: ast.Expr, kind: Token,
+        self, word: Token, filter_: Token | None, search: ast.Expr, _insert: Token, document: ast.Expr, kind: Token,
         patch: ast.Expr, target: Any, options: Any,
     ) -> ast.Upsert:  # fmt: skip
-        patch, collection = _with_target(patch, target)
+        patch, collection = _with_target(word, patch, target)
         example, condition = (search, None) if filter_ is None else (None, search)
         return ast.Upsert(example, condition, document, patch, kind.upper() == "REPLACE", collection, options)
 
@@ -267,10 +267,10 @@ class TreeBuilder(Transformer):
         # More than one star flattens what the expansions before it gave, so it takes them as one value.
         return expand(base) if len(stars) > 1 else _after_expansion(base, expand)
 
-    def question(self, base: ast.Expr, quantifier: tuple | None, condition: Any) -> ast.Expr:
+    def question(self, base: ast.Expr, mark: Token, quantifier: tuple | None, condition: Any) -> ast.Expr:
         word, amount = quantifier or (None, None)
         if quantifier and condition is None:
-            raise QuerySyntaxError("unexpected quantifier without FILTER in the question mark operator")
+            raise QuerySyntaxError("unexpected quantifier without FILTER in the question mark operator", mark)
         return _after_expansion(base, lambda inner: ast.Question(inner, word, amount, condition))
 
     def inline_filter(self, _word: Token, condition: ast.Expr) -> ast.Expr:
@@ -343,9 +343,9 @@ class TreeBuilder(Transformer):
         return str(token)
 
 
-def _key_and_patch(key: ast.Expr, patch: ast.Expr | None, target: ast.Expr | None) -> tuple:
+def _key_and_patch(word: Token, key: ast.Expr, patch: ast.Expr | None, target: ast.Expr | None) -> tuple:
     if patch is None:
-        key, collection = _with_target(key, target)
+        key, collection = _with_target(word, key, target)
     else:
-        patch, collection = _with_target(patch, target)
+        patch, collection = _with_target(word, patch, target)
     return key, patch, collection
