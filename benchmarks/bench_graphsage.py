@@ -22,7 +22,6 @@ import requests
 import torch
 from torch import Tensor, nn
 
-from benchmarks.bench_stack import private_settings
 from workshop import stack
 from workshop.data.products import ProductGraph, load_products
 from workshop.models.checkpoint import load_model
@@ -36,6 +35,7 @@ from workshop.models.training import TrainingResult, fit
 from workshop.serving.client import TritonClient
 from workshop.serving.graphsage import EmbeddingGraph, embed_products
 from workshop.settings import Settings, load_settings
+from workshop.stack.private import private_settings
 
 PADDED_NODES = 1000
 MANY = 128
@@ -179,7 +179,7 @@ def graphsage_vs_classic(products: ProductGraph, checkpoint: Path) -> dict:
     with tempfile.TemporaryDirectory() as directory:
         repository = Path(directory) / "repository"
         write_models(repository, checkpoint, products, graph)
-        settings = private_settings(Path(directory) / "stack").model_copy(update={"model_repository": repository})
+        settings = private_settings(Path(directory) / "stack", model_repository=repository)
         with stack.running(settings, ["triton"], models=[SIGNATURE.name, CLASSIC.name]):
             seconds, difference = _compare(settings, graph)
     many, one = seconds["classic"] / seconds["many"], seconds["classic"] / seconds["one"]
