@@ -31,6 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     yield running
     status = running.stop()
     assert status == 0
+    assert "Traceback" not in running.log()
 
 
 @pytest.fixture(scope="session")

@@ -23,18 +23,21 @@ class ServerProcess:
         environment = {name: value for name, value in os.environ.items() if name != "ARANGO_ROOT_PASSWORD"}
         if password is not None:
             environment["ARANGO_ROOT_PASSWORD"] = password
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "aqlite", "--data", str(data), "--port", "0", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd=ROOT,
-            text=True,
-        )
+        data.parent.mkdir(parents=True, exist_ok=True)
+        self._log = data.with_name("stderr.log")
+        with self._log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "aqlite", "--data", str(data), "--port", "0", *options],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                cwd=ROOT,
+                text=True,
+            )
         ready = self.process.stdout.readline()
         if " is ready on " not in ready:
             self.process.wait(10)
-            raise RuntimeError(f"aqlite ended with {self.process.returncode}: {self.process.stderr.read()}")
+            raise RuntimeError(f"aqlite ended with {self.process.returncode}: {self.log()}")
         self.url = ready.rsplit(" ", 1)[1].strip()
         self.port = int(self.url.rsplit(":", 1)[1])
 
@@ -42,6 +45,10 @@ class ServerProcess:
         """A python-arango handle."""
         http = DefaultHTTPClient(request_timeout=60, retry_attempts=0)
         return ArangoClient(hosts=self.url, http_client=http).db(name, username=user, password=password)
+
+    def log(self) -> str:
+        """What the process wrote to its standard error."""
+        return self._log.read_text()
 
     def kill(self) -> None:
         """End it without any chance to clean up."""
@@ -56,5 +63,4 @@ class ServerProcess:
     def _reap(self) -> int:
         status = self.process.wait(20)
         self.process.stdout.close()
-        self.process.stderr.close()
         return status
