@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aqlite.aql import QueryOptions, QueryResult, query_collections, run_query
+from aqlite.aql import QueryOptions, QueryResult, explain_query, query_collections, run_query
 from aqlite.errors import ArangoError
 from aqlite.http.queries import bind_variables, query_text
 from aqlite.http.request import READ, Reply, Request, ok
 
 DEFAULT_BATCH, DEFAULT_TTL = 1000, 30.0
+_WITH_PLAN = 2  # value of the option ``profile``
 _MAX_CURSORS = 1000
 
 
@@ -106,8 +107,7 @@ def create(request: Request) -> Reply:
     options = {} if options is None else options
     if type(options) is not dict:
         raise ArangoError(10, "expecting an object for <options>")
-    result = _run(request, text, variables, given, options)
-    extra: dict[str, Any] = {"warnings": result.warnings, "stats": result.stats}
+    result, extra = _run(request, text, variables, given, options)
     counted = given.get("count") is True and not options.get("stream")
     cursor = Cursor(
         id=str(request.server.store.next_tick()),
@@ -173,8 +173,9 @@ def _held(cursor: Cursor) -> Iterator[None]:
 
 def _run(
     request: Request, text: str, variables: dict[str, Any], given: dict[str, Any], options: dict[str, Any]
-) -> QueryResult:
-    """Run the query in the right kind of view."""
+) -> tuple[QueryResult, dict[str, Any]]:
+    """Run the query in the right kind of view; returns the result, and what the answer tells beside the rows."""
+    started = time.monotonic()
     _, writes = query_collections(text, variables)
     request.require(READ)
     limits = request.server.limits
@@ -189,7 +190,14 @@ def _run(
             killed=query.killed,
         )
         with request.writing() if writes else request.reading() as view:
-            return run_query(view, text, variables, run_options)
+            parsed = time.monotonic()
+            result = run_query(view, text, variables, run_options)
+            extra: dict[str, Any] = {"warnings": result.warnings, "stats": result.stats}
+            if options.get("profile"):
+                extra["profile"] = {"parsing": parsed - started, "executing": time.monotonic() - parsed}
+            if options.get("profile") == _WITH_PLAN:
+                extra["plan"] = explain_query(view, text, variables, run_options)["plan"]
+            return result, extra
 
 
 def _number(given: dict[str, Any], name: str, default: float) -> float:

@@ -20,7 +20,7 @@ def listing(request: Request) -> Reply:
     """GET /_api/gharial."""
     request.require(READ)
     with request.reading() as view:
-        return ok({"graphs": [_shown(document) for document in view.scan(GRAPHS)]})
+        return ok({"graphs": [_shown_graph(view, graph.name) for graph in all_graphs(view)]})
 
 
 def get(request: Request) -> Reply:

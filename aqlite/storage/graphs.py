@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aqlite.errors import ArangoError
 from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
@@ -16,17 +16,30 @@ GRAPHS = "_graphs"
 def read_graph(view: View, name: str) -> GraphInfo:
     """The graph of that name. Raises ArangoError 1924."""
     document = view.get(GRAPHS, name)
-    if document is None:
+    graph = None if document is None else graph_from_document(document)
+    if graph is None:
         raise ArangoError(1924, f"graph '{name}' not found")
-    return graph_from_document(document)
+    return graph
 
 
-def graph_from_document(document: Document) -> GraphInfo:
-    """Read a document of ``_graphs``."""
-    definitions = tuple(
-        EdgeDefinition(d["collection"], tuple(d["from"]), tuple(d["to"])) for d in document["edgeDefinitions"]
+def graph_from_document(document: Document) -> GraphInfo | None:
+    """Read a document of ``_graphs``; ``None`` when it describes no graph, for users may write there too."""
+    definitions, orphans = document.get("edgeDefinitions"), document.get("orphanCollections", [])
+    if not _is_list_of(definitions, dict) or not _is_list_of(orphans, str):
+        return None
+    for definition in definitions:
+        ends = (definition.get("from"), definition.get("to"))
+        if type(definition.get("collection")) is not str or not all(_is_list_of(end, str) for end in ends):
+            return None
+    return GraphInfo(
+        document["_key"],
+        tuple(EdgeDefinition(d["collection"], tuple(d["from"]), tuple(d["to"])) for d in definitions),
+        tuple(orphans),
     )
-    return GraphInfo(document["_key"], definitions, tuple(document["orphanCollections"]))
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return type(value) is list and all(type(item) is kind for item in value)
 
 
 def graph_to_document(graph: GraphInfo) -> Document:
@@ -50,7 +63,8 @@ def graph_to_document(graph: GraphInfo) -> Document:
 
 def all_graphs(view: View) -> list[GraphInfo]:
     """Every named graph of the view's database."""
-    return [graph_from_document(document) for document in view.scan(GRAPHS)]
+    found = (graph_from_document(document) for document in view.scan(GRAPHS))
+    return [graph for graph in found if graph is not None]
 
 
 def graphs_using(view: View, collection: str) -> list[str]:

@@ -127,6 +127,22 @@ def test_malformed_graphs_leave_nothing_behind(db, definitions, number):
     assert not db.has_collection("a")
 
 
+def test_foreign_documents_among_the_graphs_are_no_graphs(db, school):
+    foreign = db.collection("_graphs")
+    for key, document in (
+        ("bare", {}),
+        ("wrong", {"edgeDefinitions": [1], "orphanCollections": []}),
+        ("worse", {"edgeDefinitions": [{"collection": "teach", "from": "a", "to": ["b"]}]}),
+    ):
+        foreign.insert({"_key": key, **document})
+    assert [graph["name"] for graph in db.graphs()] == ["school"]
+    with pytest.raises(GraphPropertiesError) as raised:
+        db.graph("wrong").properties()
+    assert errors(raised) == (404, 1924)
+    for key in ("bare", "wrong", "worse"):
+        foreign.delete(key)
+
+
 def test_vertices(school):
     teachers = school.vertex_collection("teachers")
     made = teachers.insert({"_key": "ann", "n": 1, "o": {"a": 1}}, return_new=True)

@@ -147,6 +147,14 @@ def test_limits_on_time_and_memory(db):
     assert raised.value.error_code == 1524
 
 
+def test_profiles(db, numbers):
+    query = "FOR d IN numbers RETURN d"
+    assert db.aql.execute(query).profile() is None
+    assert set(db.aql.execute(query, profile=True).profile()) == {"parsing", "executing"}
+    planned = db.aql.execute(query, profile=2)
+    assert planned.plan()["nodes"][0]["type"] == "SingletonNode"
+
+
 def test_warnings(db):
     cursor = db.aql.execute("RETURN 1 / 0")
     assert list(cursor) == [None]
