@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 
 import pytest
 
+from workshop.data.fetch import ARTEFACTS
 from workshop.errors import DumpError
 from workshop.files import sha256_of
+from workshop.models.sources import MINILM_SHA256
+from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES
+from workshop.settings import PROJECT_ROOT
 from workshop.store.dump import file_stem
 from workshop.store.restore import _operations, read_dump
 
@@ -177,3 +182,31 @@ def test_damaged_data_files_are_refused(tmp_path, name, content, message):
 def test_empty_data_file_holds_nothing(tmp_path):
     (tmp_path / "x.data.json.gz").write_bytes(gzip.compress(b""))
     assert list(_operations(tmp_path / "x.data.json.gz")) == []
+
+
+# --- the dump in the repository -------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def movies_dump() -> Path:
+    return PROJECT_ROOT / "dump" / "movies"
+
+
+def test_committed_dump_is_whole_and_small(movies_dump):
+    collections, skipped = read_dump(movies_dump, data_set=ARTEFACTS["movies"].requirement)
+    assert skipped == []
+    assert {collection.name for collection in collections} == {*MOVIE_GRAPH.collections, "_graphs"}
+    assert sum(path.stat().st_size for path in movies_dump.iterdir()) < 12_000_000
+    manifest = json.loads((movies_dump / "manifest.json").read_text())
+    assert [model.split()[::2] for model in manifest["embedding_models"]["movies"]] == [["sentence_bert", "bf16"]]
+    assert MINILM_SHA256.startswith(manifest["embedding_models"]["movies"][0].split()[1])
+
+
+def test_committed_dump_holds_facts_and_vectors_and_no_overviews(movies_dump):
+    (movies,) = (collection for collection in read_dump(movies_dump)[0] if collection.name == MOVIES)
+    lengths = []
+    for kept, movie in _operations(movies.data_files[0]):
+        assert kept
+        assert not {"overview", "tagline", "_rev"} & movie.keys()
+        assert len(movie["embedding"]) == 384
+        lengths.append(math.sqrt(sum(number * number for number in movie["embedding"])))
+    assert len(lengths) == 4803
+    assert max(abs(length - 1) for length in lengths) < 0.001

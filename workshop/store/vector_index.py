@@ -102,7 +102,7 @@ def recall_curve(
     """Recall@k against exact search, at growing ``nProbe`` until ``target`` is reached.
 
     The queries are ``queries`` stored vectors; a document's own vector does not count as found. The effort starts at
-    the square root of the number of cells and doubles.
+    the square root of the number of cells and grows by half.
 
     Returns:
         One point per effort; the last is the first that reaches ``target``, or a search of all cells.
@@ -117,7 +117,7 @@ def recall_curve(
         curve.append(RecallPoint(n_probe, hits / max(1, sum(map(len, exact)))))
         if curve[-1].recall >= target or n_probe >= search.n_lists:
             return curve
-        n_probe = min(2 * n_probe, search.n_lists)
+        n_probe = min(math.ceil(1.5 * n_probe), search.n_lists)
 
 
 def _vectors(database: StandardDatabase, collection: str) -> tuple[int, int]:

@@ -1,0 +1,144 @@
+"""Movie recommendation: embedding and storing the whole catalogue, relevance of the answers, recall of the index.
+
+Measured on a stack of its own, with its own ports and state: the real Triton with ``sentence_bert`` traced for this
+machine, and an empty store that is filled with all of TMDB 5000.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from arango.database import StandardDatabase
+
+from workshop import stack
+from workshop.data.movies import Movie, MovieCatalogue, load_movies
+from workshop.models.prepare import prepare_sentence_bert, sentence_source
+from workshop.models.sentence_bert import EMBEDDING_SIZE, SIGNATURE
+from workshop.recommend.movie_graph import MOVIES, load_movie_graph
+from workshop.recommend.movies import embedding_versions
+from workshop.recommend.relevance import Neighbours, random_neighbours, relevance, tfidf_neighbours
+from workshop.serving.client import TritonClient
+from workshop.serving.text import TextEmbedder
+from workshop.settings import Settings, load_settings
+from workshop.stack.private import private_settings
+from workshop.store.connection import connect
+from workshop.store.embeddings import EmbedReport, embed_collection
+from workshop.store.queries import run_query
+from workshop.store.vector_index import VectorSearch, ensure_vector_index, recall_curve
+
+EFFICIENCY_BAR, RECALL_BAR = 0.8, 0.95
+WARM_UP_TEXTS, RECALL_QUERIES, K = 512, 200, 10
+
+
+def measure(ids: set[str]) -> Iterator[dict]:
+    """Yield the results asked for: ``catalogue_efficiency``, ``movie_relevance``, ``vector_recall``."""
+    catalogue = load_movies(load_settings(), "default")
+    with local_stack() as (settings, database, embed):
+        load_movie_graph(database, catalogue)
+        alone = embed_alone(embed, catalogue) if "catalogue_efficiency" in ids else 0.0
+        report, search, seconds = embed_store_index(settings, database, embed)
+        if "catalogue_efficiency" in ids:
+            yield catalogue_efficiency(database, report, seconds, alone)
+        if "movie_relevance" in ids:
+            yield movie_relevance(database, {movie.key: movie for movie in catalogue.movies})
+        if "vector_recall" in ids:
+            yield vector_recall(database, search)
+
+
+@contextmanager
+def local_stack() -> Iterator[tuple[Settings, StandardDatabase, TextEmbedder]]:
+    """A fresh stack: its settings, its empty database, and the served text model."""
+    with tempfile.TemporaryDirectory() as directory:
+        settings = private_settings(Path(directory) / "stack", model_repository=Path(directory) / "repository")
+        prepare_sentence_bert(settings)
+        with stack.running(settings, models=[SIGNATURE.name]), TritonClient.from_settings(settings) as client:
+            yield settings, connect(settings), TextEmbedder(client, sentence_source(settings).tokenizer_file)
+
+
+def embed_alone(embed: TextEmbedder, catalogue: MovieCatalogue) -> float:
+    """Texts a second that Triton embeds when nothing is stored; the first texts warm it up and do not count."""
+    texts = [movie.text for movie in catalogue.movies]
+    embed(texts[:WARM_UP_TEXTS])
+    started = time.perf_counter()
+    embed(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def embed_store_index(
+    settings: Settings, database: StandardDatabase, embed: TextEmbedder
+) -> tuple[EmbedReport, VectorSearch, float]:
+    """Read every text from the store, embed and store it, build the vector index; and the seconds all that took."""
+    started = time.perf_counter()
+    version = embedding_versions(settings.model_repository).served
+    report = embed_collection(database, MOVIES, embed, model_version=version, dimension=EMBEDDING_SIZE)
+    search = ensure_vector_index(database, MOVIES)
+    return report, search, time.perf_counter() - started
+
+
+def catalogue_efficiency(database: StandardDatabase, report: EmbedReport, seconds: float, alone: float) -> dict:
+    """Texts a second of reading, embedding, storing and indexing, against embedding alone."""
+    rate = report.embedded / seconds
+    lengths = run_query(database, "count_embedded", {"@collection": MOVIES})
+    missing = database.collection(MOVIES).count() - sum(row["documents"] for row in lengths)
+    return {
+        "id": "catalogue_efficiency",
+        "value": round(rate, 1),
+        "unit": "texts/s",
+        "peer": round(alone, 1),
+        "ratio": round(rate / alone, 3),
+        "bar": f">= {EFFICIENCY_BAR:g} x embedding alone, no vector missing",
+        "holds": rate >= EFFICIENCY_BAR * alone and missing == 0,
+        "note": f"{report.embedded:,} movies in {seconds:.1f} s, {missing} without a vector; peer: the same texts"
+        " through Triton, nothing stored",
+    }
+
+
+def movie_relevance(database: StandardDatabase, movies: dict[str, Movie]) -> dict:
+    """Genre overlap and shared keywords of every movie's ten nearest, against TF-IDF of the same text and chance."""
+    keys = list(movies)
+    ours = relevance(nearest_by_vector(database, keys), movies)
+    words = relevance(tfidf_neighbours(keys, movies, K), movies)
+    chance = relevance(random_neighbours(keys, movies, K), movies)
+    lift, words_lift = (found.shared_keywords / chance.shared_keywords for found in (ours, words))
+    return {
+        "id": "movie_relevance",
+        "value": round(ours.genre_overlap, 4),
+        "unit": "genre overlap@10",
+        "peer": round(words.genre_overlap, 4),
+        "ratio": round(ours.genre_overlap / words.genre_overlap, 3),
+        "bar": "> TF-IDF and > random, in genre overlap and in shared keywords",
+        "holds": ours.genre_overlap > max(words.genre_overlap, chance.genre_overlap) and lift > max(words_lift, 1),
+        "note": f"peer: TF-IDF; random {chance.genre_overlap:.4f}; shared keywords {lift:.2f} x random, TF-IDF"
+        f" {words_lift:.2f} x; all {len(keys):,} movies",
+    }
+
+
+def nearest_by_vector(database: StandardDatabase, keys: list[str]) -> Neighbours:
+    """The ten nearest of every movie by the stored vectors, exact."""
+    stored = {movie["_key"]: movie["embedding"] for movie in database.collection(MOVIES)}
+    matrix = np.array([stored[key] for key in keys], dtype=np.float32)
+    similarity = matrix @ matrix.T
+    np.fill_diagonal(similarity, -1)
+    order = np.argsort(-similarity, axis=1)[:, :K]
+    return {key: [keys[other] for other in others] for key, others in zip(keys, order, strict=True)}
+
+
+def vector_recall(database: StandardDatabase, search: VectorSearch) -> dict:
+    """Recall@10 of the vector index at the search effort the notebook chooses by measuring."""
+    curve = recall_curve(database, MOVIES, search, target=RECALL_BAR, k=K, queries=RECALL_QUERIES)
+    steps = ", ".join(f"{point.n_probe}: {point.recall:.3f}" for point in curve)
+    return {
+        "id": "vector_recall",
+        "value": round(curve[-1].recall, 4),
+        "unit": "recall@10",
+        "peer": 1.0,
+        "ratio": round(curve[-1].recall, 4),
+        "bar": f">= {RECALL_BAR:g}",
+        "holds": search.approximate and curve[-1].recall >= RECALL_BAR and curve[-1].n_probe < search.n_lists,
+        "note": f"peer: exact search; recall by cells searched, of {search.n_lists}: {steps}; {RECALL_QUERIES} queries",
+    }
