@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from aqlite.storage.api import StoreView
 
 
+LARGE_VALUE_BYTES = 2**20
+
+
 def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
@@ -30,6 +33,8 @@ class CallContext:
         database, user: what ``CURRENT_DATABASE()`` and ``CURRENT_USER()`` answer.
         fail_on_warning: turn the first warning into an error (cursor option ``failOnWarning``).
         max_warnings: how many warnings are kept; later ones are dropped.
+        memory_limit: bytes that the large values of one row may take, 0 for no limit.
+        reserved: bytes of the large values made for the current row; each loop sets it back at its next item.
         warnings: ``{"code": int, "message": str}`` in order of appearance.
     """
 
@@ -41,6 +46,8 @@ class CallContext:
     user: str | None = "root"
     fail_on_warning: bool = False
     max_warnings: int = 10
+    memory_limit: int = 0
+    reserved: int = 0
     warnings: list[dict[str, int | str]] = field(default_factory=list)
 
     def warn(self, number: int, message: str) -> None:
@@ -64,6 +71,18 @@ class CallContext:
             raise ArangoError(1500)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise ArangoError(1500, "query killed (maximum run time exceeded)")
+
+    def reserve(self, size: int) -> None:
+        """Account for a value of so many bytes that an expression is about to make.
+
+        Raises:
+            ArangoError: 32, when the row's values would take more than ``memory_limit``; 1500 as ``check`` does.
+        """
+        self.reserved += size
+        if self.memory_limit and self.reserved > self.memory_limit:
+            raise ArangoError(32, f"query would use more memory than allowed: {self.memory_limit} bytes")
+        if size > LARGE_VALUE_BYTES:
+            self.check()
 
     def remaining_seconds(self) -> float | None:
         """Seconds until the deadline, never negative; None without a deadline."""

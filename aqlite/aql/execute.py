@@ -104,6 +104,7 @@ def run_query(
         user=options.user,
         fail_on_warning=options.fail_on_warning,
         max_warnings=options.max_warning_count,
+        memory_limit=options.memory_limit,
     )
     for number, message in plan.warnings:
         context.warn(number, message)

@@ -6,7 +6,8 @@ per iteration of the loop it does depend on: its value waits in a slot of its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from aqlite.aql import ast
@@ -26,22 +27,47 @@ UNSET = object()
 """Content of a slot whose value is still to be computed."""
 
 _HEAVY = (ast.Call, p.SubqueryValue, p.ResolvedExpansion, p.ResolvedQuestion, ast.Array, ast.Object, ast.Range)
+"""Expressions worth a slot of their own in whatever loop they belong to."""
+
+_FOLDED = (*_HEAVY, ast.Binary, ast.ArrayComparison, ast.Unary, ast.Ternary)
+"""Expressions worth computing only once when no loop changes them."""
 
 
-def deterministic(root: ast.Expr) -> bool:
+@dataclass(frozen=True)
+class Facts:
+    """What decides where an expression is computed: the variables it reads, and whether they alone decide it."""
+
+    variables: frozenset[p.Variable]
+    deterministic: bool
+
+    @classmethod
+    def of(cls, parts: Iterable[Facts], deterministic: bool = True) -> Facts:
+        """Facts of an expression made of parts."""
+        parts = list(parts)
+        variables = frozenset().union(*(part.variables for part in parts))
+        return cls(variables, deterministic and all(part.deterministic for part in parts))
+
+
+def facts_of(node: ast.Node, known: dict[int, tuple[ast.Node, Facts]] | None = None) -> Facts:
+    """Facts of an expression, its subqueries included; ``known`` keeps those of its parts by identity."""
+    known = {} if known is None else known
+    if id(node) not in known:
+        if isinstance(node, p.VarRef):
+            facts = Facts(frozenset((node.variable,)), True)
+        elif isinstance(node, p.SubqueryValue):
+            parts = [facts_of(part, known) for inner in node.block.nodes for part in inner.expressions()]
+            writes = any(isinstance(inner, (p.ModifyNode, p.UpsertNode)) for inner in node.block.nodes)
+            facts = Facts.of(parts, not writes)
+        else:
+            pure = not isinstance(node, ast.Call) or FUNCTIONS[node.name].deterministic
+            facts = Facts.of((facts_of(part, known) for part in node.children()), pure)
+        known[id(node)] = node, facts
+    return known[id(node)][1]
+
+
+def deterministic(node: ast.Expr) -> bool:
     """Whether the value depends on the variables read alone, and computing it changes nothing."""
-    for part in p.walk(root):
-        if isinstance(part, ast.Call):
-            function = FUNCTIONS.get(part.name)
-            if function is not None and not function.deterministic:
-                return False
-        elif isinstance(part, p.SubqueryValue):
-            for node in part.block.nodes:
-                if isinstance(node, (p.ModifyNode, p.UpsertNode)):
-                    return False
-                if not all(deterministic(expression) for expression in node.expressions()):
-                    return False
-    return True
+    return facts_of(node).deterministic
 
 
 class ExpressionCompiler:
@@ -52,6 +78,7 @@ class ExpressionCompiler:
         self.compile_block = compile_block
         self.level = 0
         self.memo_slots: list[list[int]] = [[]]
+        self._facts: dict[int, tuple[ast.Node, Facts]] = {}
 
     # --- loops ------------------------------------------------------------------------------------------------
     def enter_loop(self, *variables: p.Variable | None) -> list[int]:
@@ -73,15 +100,18 @@ class ExpressionCompiler:
         self.level = level
 
     def level_of(self, node: ast.Expr) -> int:
-        """Innermost loop that the value depends on."""
-        return max((variable.level for variable in p.used_variables(node)), default=0)
+        """Innermost loop whose iterations can change the value: the current one unless the value is deterministic."""
+        facts = facts_of(node, self._facts)
+        if not facts.deterministic:
+            return self.level
+        return max((variable.level for variable in facts.variables), default=0)
 
     # --- entry ------------------------------------------------------------------------------------------------
     def compile(self, node: ast.Expr) -> Closure:
         """Closure that computes the expression."""
-        if isinstance(node, _HEAVY) and self.level > 0:
+        if self.level > 0 and isinstance(node, _FOLDED):
             level = self.level_of(node)
-            if level < self.level and deterministic(node):
+            if level == 0 or (level < self.level and isinstance(node, _HEAVY)):
                 return self._hoisted(node, level)
         return self._compilers[type(node)](self, node)
 
@@ -155,7 +185,8 @@ class ExpressionCompiler:
 
     def _range(self, node: ast.Range) -> Closure:
         low, high = self.compile(node.low), self.compile(node.high)
-        return lambda frame: v.materialise_range(v.integer_range(low(frame), high(frame)))
+        ctx = self.runtime.context
+        return lambda frame: v.materialise_range(ctx, v.integer_range(low(frame), high(frame)))
 
     # --- operators --------------------------------------------------------------------------------------------
     def _unary(self, node: ast.Unary) -> Closure:

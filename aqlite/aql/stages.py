@@ -19,11 +19,14 @@ def loop_stage(
     runtime: Runtime, source: Stage, items: Callable[[Frame], Iterable[Any]], slot: int, emptied: list[int]
 ) -> Stage:
     """A stage that sets one variable to each of the items in turn, for each row of the source."""
-    check = runtime.context.check
+    context, check = runtime.context, runtime.context.check
 
     def stage(frame: Frame) -> Iterator[None]:
         for _ in source(frame):
-            for position, item in enumerate(items(frame)):
+            found = items(frame)
+            reserved = context.reserved
+            for position, item in enumerate(found):
+                context.reserved = reserved
                 if not position & CHECK_MASK:
                     check()
                 frame[slot] = item
@@ -42,11 +45,14 @@ def rows_stage(
     emptied: list[int],
 ) -> Stage:
     """A stage that sets several variables at once, for each row of the source."""
-    check = runtime.context.check
+    context, check = runtime.context, runtime.context.check
 
     def stage(frame: Frame) -> Iterator[None]:
         for _ in source(frame):
-            for position, row in enumerate(rows(frame)):
+            found = rows(frame)
+            reserved = context.reserved
+            for position, row in enumerate(found):
+                context.reserved = reserved
                 if not position & CHECK_MASK:
                     check()
                 for slot, value in zip(slots, row, strict=True):

@@ -30,6 +30,8 @@ Number = int | float
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 EXACT_FLOAT = 2.0**53
 MAX_RANGE_ITEMS = 10_000_000
+ITEM_BYTES = 40
+SMALL_ARRAY, SMALL_TEXT = 1_000, 10_000
 
 _RANK = {type(None): 0, bool: 1, int: 2, float: 2, str: 3, list: 4, dict: 5}
 _TYPE_NAMES = ("null", "bool", "number", "string", "array", "object")
@@ -363,14 +365,35 @@ def integer_range(low: Value, high: Value) -> range:
     return range(first, last + 1) if first <= last else range(first, last - 1, -1)
 
 
-def materialise_range(items: range) -> list[int]:
+def materialise_range(ctx: CallContext, items: range) -> list[int]:
     """The range as an array.
 
     Raises:
-        ArangoError: 32, above 10 million elements.
+        ArangoError: 32, above 10 million elements, or more than the query's memory.
     """
-    check_range_size(abs(items.stop - items.start))
+    reserve_items(ctx, abs(items.stop - items.start))
     return list(items)
+
+
+def reserve_items(ctx: CallContext, count: int) -> None:
+    """Account for an array of so many elements before it is made.
+
+    Raises:
+        ArangoError: 32, above 10 million elements, or more than the query's memory.
+    """
+    if count > SMALL_ARRAY:
+        check_range_size(count)
+        ctx.reserve(count * ITEM_BYTES)
+
+
+def reserve_text(ctx: CallContext, length: int) -> None:
+    """Account for a string of so many characters before it is made.
+
+    Raises:
+        ArangoError: 32, when it is more than the query's memory.
+    """
+    if length > SMALL_TEXT:
+        ctx.reserve(length)
 
 
 def check_range_size(items: float) -> None:

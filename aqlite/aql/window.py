@@ -13,7 +13,7 @@ from aqlite.aql.context import CallContext
 from aqlite.aql.expressions import UNSET, ExpressionCompiler, Frame
 from aqlite.aql.functions import FUNCTIONS
 from aqlite.aql.runtime import Runtime
-from aqlite.aql.stages import CHECK_MASK, Stage
+from aqlite.aql.stages import Stage
 from aqlite.errors import ArangoError
 
 _Bounds = Callable[[int], tuple[int, int] | None]
@@ -51,8 +51,7 @@ def window_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stag
         columns = [[row[1][number] for row in rows] for number in range(len(names))]
         windows = [_Sliding(name, column) for name, column in zip(names, columns, strict=True)]
         for number, (_, _, row) in enumerate(rows):
-            if not number & CHECK_MASK:
-                check()
+            check()
             frame[:] = row
             span = bounds(number)
             for slot, window in zip(slots, windows, strict=True):

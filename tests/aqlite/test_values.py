@@ -304,11 +304,12 @@ def test_arithmetic_never_fails_and_stays_in_range(left, right):
 
 # --- ranges, patterns, context --------------------------------------------------------------------------------
 def test_ranges():
-    assert v.materialise_range(v.integer_range(2010, 2013)) == [2010, 2011, 2012, 2013]
-    assert v.materialise_range(v.integer_range(3, 1)) == [3, 2, 1]
-    assert v.materialise_range(v.integer_range(1.9, "3")) == [1, 2, 3]
+    ctx = CallContext()
+    assert v.materialise_range(ctx, v.integer_range(2010, 2013)) == [2010, 2011, 2012, 2013]
+    assert v.materialise_range(ctx, v.integer_range(3, 1)) == [3, 2, 1]
+    assert v.materialise_range(ctx, v.integer_range(1.9, "3")) == [1, 2, 3]
     with pytest.raises(ArangoError, match="at most 10000000") as error:
-        v.materialise_range(v.integer_range(0, 1e300))
+        v.materialise_range(ctx, v.integer_range(0, 1e300))
     assert error.value.error_num == 32
 
 

@@ -10,11 +10,11 @@ from aqlite.aql.values import (
     MAX_RANGE_ITEMS,
     Number,
     Value,
-    check_range_size,
     contains,
     equality_key,
     equals,
     number_or_null,
+    reserve_items,
     sorted_values,
     to_array,
     to_number,
@@ -86,7 +86,9 @@ def append(ctx: CallContext, values: Value, added: Value, unique: Value = False)
         return warn(ctx, "APPEND")
     if added is None or added == []:
         return values
-    combined = values + (added if type(added) is list else [added])
+    others = added if type(added) is list else [added]
+    reserve_items(ctx, len(values) + len(others))
+    combined = values + others
     return _distinct(combined) if truthy(unique) else combined
 
 
@@ -157,7 +159,7 @@ def replace_nth(
     index = max(0, index + len(values)) if index < 0 else index
     if index > len(values) and padding is None:
         raise ArangoError(1542, "invalid argument type in call to function 'REPLACE_NTH()'")
-    check_range_size(index)
+    reserve_items(ctx, max(index, len(values)))
     padded = values + [padding] * (index - len(values))
     return [*padded[:index], replacement, *padded[index + 1 :]]
 
@@ -213,7 +215,7 @@ def flatten(ctx: CallContext, values: Value, depth: Value = 1) -> list[Value] | 
         if not any(type(value) is list for value in flat):
             break
         flat = [inner for value in flat for inner in (value if type(value) is list else [value])]
-        check_range_size(len(flat))
+        reserve_items(ctx, len(flat))
     return flat
 
 
@@ -259,6 +261,7 @@ def _distinct(values: list[Value]) -> list[Value]:
 
 def _all_arrays(ctx: CallContext, name: str, arrays: tuple[Value, ...]) -> bool:
     if all(type(values) is list for values in arrays):
+        reserve_items(ctx, sum(map(len, arrays)))
         return True
     warn(ctx, name)
     return False

@@ -9,7 +9,7 @@ import re
 import secrets
 import string
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,23 +17,26 @@ from urllib.parse import quote
 import orjson
 
 from aqlite.aql.functions.registry import Registry, warn
-from aqlite.aql.values import Value, is_number, to_json, to_number, to_string
+from aqlite.aql.values import Value, is_number, reserve_text, to_json, to_number, to_string
 
 if TYPE_CHECKING:
     from aqlite.aql.context import CallContext
 
 FUNCTIONS = Registry()
 MAX_TOKEN_CHARS = 65_536
+_CHUNK_BYTES = 2**18
 _TOKEN_CHARS = string.ascii_letters + string.digits
 _IPV4 = re.compile(r"(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}", re.ASCII)
 
 
-def _define_text_encoding(name: str, encode: Callable[[bytes], str]) -> None:
+def _define_text_encoding(name: str, encode: Callable[[CallContext, bytes], str]) -> None:
     """``name(text)`` of the text's UTF-8 bytes."""
 
     @FUNCTIONS.define(name)
     def call(ctx: CallContext, text: Value) -> str:
-        return encode(to_string(text).encode())
+        data = to_string(text).encode()
+        reserve_text(ctx, 2 * len(data))
+        return encode(ctx, data)
 
 
 @lru_cache(maxsize=1)
@@ -47,32 +50,40 @@ def _crc32c_table() -> tuple[int, ...]:
     return tuple(table)
 
 
-def crc32c(data: bytes) -> int:
+def _chunks(ctx: CallContext, data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _CHUNK_BYTES):
+        ctx.check()
+        yield data[start : start + _CHUNK_BYTES]
+
+
+def crc32c(ctx: CallContext, data: bytes) -> int:
     """CRC-32 with the Castagnoli polynomial (RFC 3720, appendix B.4)."""
     table, checksum = _crc32c_table(), 0xFFFFFFFF
-    for byte in data:
-        checksum = checksum >> 8 ^ table[(checksum ^ byte) & 0xFF]
+    for chunk in _chunks(ctx, data):
+        for byte in chunk:
+            checksum = checksum >> 8 ^ table[(checksum ^ byte) & 0xFF]
     return checksum ^ 0xFFFFFFFF
 
 
-def fnv1a_64(data: bytes) -> int:
+def fnv1a_64(ctx: CallContext, data: bytes) -> int:
     """64-bit FNV-1a hash (http://www.isthe.com/chongo/tech/comp/fnv/)."""
     digest = 0xCBF29CE484222325
-    for byte in data:
-        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    for chunk in _chunks(ctx, data):
+        for byte in chunk:
+            digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     return digest
 
 
 for _name, _encode in {
-    "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
-    "SHA1": lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest(),
-    "SHA256": lambda data: hashlib.sha256(data).hexdigest(),
-    "SHA512": lambda data: hashlib.sha512(data).hexdigest(),
-    "CRC32": lambda data: format(crc32c(data), "X"),
-    "FNV64": lambda data: format(fnv1a_64(data), "X"),
-    "TO_BASE64": lambda data: base64.b64encode(data).decode(),
-    "TO_HEX": bytes.hex,
-    "ENCODE_URI_COMPONENT": lambda data: quote(data, safe="-_.!~*'()"),
+    "MD5": lambda ctx, data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
+    "SHA1": lambda ctx, data: hashlib.sha1(data, usedforsecurity=False).hexdigest(),
+    "SHA256": lambda ctx, data: hashlib.sha256(data).hexdigest(),
+    "SHA512": lambda ctx, data: hashlib.sha512(data).hexdigest(),
+    "CRC32": lambda ctx, data: format(crc32c(ctx, data), "X"),
+    "FNV64": lambda ctx, data: format(fnv1a_64(ctx, data), "X"),
+    "TO_BASE64": lambda ctx, data: base64.b64encode(data).decode(),
+    "TO_HEX": lambda ctx, data: data.hex(),
+    "ENCODE_URI_COMPONENT": lambda ctx, data: quote(data, safe="-_.!~*'()"),
 }.items():
     _define_text_encoding(_name, _encode)
 

@@ -18,6 +18,7 @@ from aqlite.aql.values import (
     is_number,
     materialise_range,
     number_or_null,
+    reserve_items,
     to_number,
 )
 
@@ -117,12 +118,13 @@ def rand(ctx: CallContext) -> float:
 def number_range(ctx: CallContext, start: Value, stop: Value, step: Value = None) -> list[Number] | None:
     """Numbers from ``start`` to ``stop``, both included; integers unless a step is given."""
     if step is None:
-        return materialise_range(integer_range(start, stop))
+        return materialise_range(ctx, integer_range(start, stop))
     first, last, width = to_number(start), to_number(stop), to_number(step)
     if width == 0 or (first < last and width < 0) or (first > last and width > 0):
         return warn(ctx, "RANGE")
     steps = (last - first) / width
     check_range_size(steps)
+    reserve_items(ctx, int(steps))
     numbers = (first + index * width for index in range(min(int(steps), MAX_RANGE_ITEMS) + 2))
     return [number_or_null(float(number)) for number in numbers if (number <= last if width > 0 else number >= last)]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = Registry()
 MAX_CELLS = 4_000_000
+MAX_SOUNDEX_CHARS = 10_000
 Score = Callable[[str, str], float]
 
 _SOUNDEX_CODES = {
@@ -107,7 +108,7 @@ _define_ngram("NGRAM_POSITIONAL_SIMILARITY", _positional, by_longer=True)
 @FUNCTIONS.define("SOUNDEX")
 def soundex(ctx: CallContext, text: Value) -> str:
     """American Soundex: the first letter and three digits; letters with the same code in a row count once."""
-    letters = re.sub("[^A-Z]", "", to_string(text).upper())
+    letters = re.sub("[^A-Z]", "", to_string(text)[:MAX_SOUNDEX_CHARS].upper())
     if not letters:
         return ""
     code, last = letters[0], _SOUNDEX_CODES.get(letters[0])

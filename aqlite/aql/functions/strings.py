@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aqlite.aql.functions.registry import Registry, warn
 from aqlite.aql.patterns import bounded_match, compile_regex, like, regex_test
-from aqlite.aql.values import Value, to_number, to_string, truthy
+from aqlite.aql.values import Value, reserve_items, reserve_text, to_number, to_string, truthy
 
 if TYPE_CHECKING:
     import regex
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aqlite.aql.context import CallContext
 
 FUNCTIONS = Registry()
-MAX_STRING_CHARS = 64 * 2**20
+MAX_STRING_CHARS = 16 * 2**20
 _TRIMMED = " \t\r\n"
 
 
@@ -32,14 +32,18 @@ def char_length(ctx: CallContext, text: Value) -> int:
 def concat(ctx: CallContext, *values: Value) -> str:
     """Values one after the other, or the members of a single array; nulls are left out."""
     members = values[0] if len(values) == 1 and type(values[0]) is list else values
-    return "".join(map(to_string, members))
+    texts = [to_string(member) for member in members]
+    reserve_text(ctx, sum(map(len, texts)))
+    return "".join(texts)
 
 
 @FUNCTIONS.define("CONCAT_SEPARATOR", min_args=2)
 def concat_separator(ctx: CallContext, separator: Value, *values: Value) -> str:
     """Values, or the members of a single array, joined with a separator; nulls are left out."""
     members = values[0] if len(values) == 1 and type(values[0]) is list else values
-    return to_string(separator).join(to_string(member) for member in members if member is not None)
+    texts, between = [to_string(member) for member in members if member is not None], to_string(separator)
+    reserve_text(ctx, sum(map(len, texts)) + len(between) * len(texts))
+    return between.join(texts)
 
 
 @FUNCTIONS.define("CONTAINS")
@@ -146,6 +150,7 @@ def repeat(ctx: CallContext, text: Value, count: Value, separator: Value = "") -
     characters, between, times = to_string(text), to_string(separator), int(to_number(count))
     if times < 0 or (len(characters) + len(between)) * times > MAX_STRING_CHARS:
         return warn(ctx, "REPEAT")
+    reserve_text(ctx, (len(characters) + len(between)) * times)
     return between.join([characters] * times) if between else characters * times
 
 
@@ -169,7 +174,8 @@ def split(ctx: CallContext, text: Value, separator: Value = None, limit: Value =
         return [characters][:count]
     separators = [to_string(member) for member in (separator if type(separator) is list else [separator])]
     if "" in separators:
-        return list(characters)[:count]
+        reserve_items(ctx, len(characters) if count is None else min(count, len(characters)))
+        return list(characters[:count])
     return re.split("|".join(map(re.escape, separators)), characters)[:count] if separators else [characters][:count]
 
 
@@ -197,8 +203,14 @@ def substitute(ctx: CallContext, text: Value, search: Value, replace: Value = No
     characters = to_string(text)
     if not mapping or count == 0:
         return characters
-    pattern = "|".join(map(re.escape, mapping))
-    return re.sub(pattern, lambda match: mapping[match.group()], characters, count=count or 0)
+    reserve_text(ctx, len(characters))
+
+    def replaced(match: re.Match) -> str:
+        text = mapping[match.group()]
+        ctx.reserve(len(text))
+        return text
+
+    return re.sub("|".join(map(re.escape, mapping)), replaced, characters, count=count or 0)
 
 
 def _replacements(search: Value, replace: Value) -> dict[str, str]:
@@ -262,10 +274,13 @@ def regex_replace(
     compiled = compile_regex(ctx, to_string(pattern), truthy(ignore_case))
     if compiled is None:
         return None
+    reserve_text(ctx, len(to_string(text)))
     parts = re.split(r"(\\.|\$\d)", to_string(replacement), flags=re.DOTALL)
 
     def expanded(match: regex.Match) -> str:
-        return "".join(_expand(part, match) for part in parts)
+        expansion = "".join(_expand(part, match) for part in parts)
+        ctx.reserve(len(expansion))
+        return expansion
 
     return bounded_match(ctx, compiled.sub, expanded, to_string(text))
 
