@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aqlite.aql import ast
 from aqlite.aql import plan as p
+from aqlite.aql.facts import deterministic, used_variables
 
 Path = tuple[str, ...]
 _FLIPPED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
@@ -99,8 +100,8 @@ def _member_path(expansion: p.ResolvedExpansion) -> Path | None:
 
 
 def _known(value: ast.Expr, variable: p.Variable, unknown: Collection[p.Variable]) -> bool:
-    used = p.used_variables(value)
-    return variable not in used and used.isdisjoint(unknown)
+    used = used_variables(value)
+    return variable not in used and used.isdisjoint(unknown) and deterministic(value)
 
 
 def alternatives(

@@ -6,14 +6,14 @@ per iteration of the loop it does depend on: its value waits in a slot of its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
 from aqlite.aql.context import CallContext
+from aqlite.aql.facts import Facts, deterministic, facts_of
 from aqlite.aql.functions import FUNCTIONS
 from aqlite.aql.inline_calls import INLINE_CALLS
 from aqlite.aql.operators import binary_operator, comparison, quantified_comparison
@@ -31,43 +31,6 @@ _HEAVY = (ast.Call, p.SubqueryValue, p.ResolvedExpansion, p.ResolvedQuestion, as
 
 _FOLDED = (*_HEAVY, ast.Binary, ast.ArrayComparison, ast.Unary, ast.Ternary)
 """Expressions worth computing only once when no loop changes them."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What decides where an expression is computed: the variables it reads, and whether they alone decide it."""
-
-    variables: frozenset[p.Variable]
-    deterministic: bool
-
-    @classmethod
-    def of(cls, parts: Iterable[Facts], deterministic: bool = True) -> Facts:
-        """Facts of an expression made of parts."""
-        parts = list(parts)
-        variables = frozenset().union(*(part.variables for part in parts))
-        return cls(variables, deterministic and all(part.deterministic for part in parts))
-
-
-def facts_of(node: ast.Node, known: dict[int, tuple[ast.Node, Facts]] | None = None) -> Facts:
-    """Facts of an expression, its subqueries included; ``known`` keeps those of its parts by identity."""
-    known = {} if known is None else known
-    if id(node) not in known:
-        if isinstance(node, p.VarRef):
-            facts = Facts(frozenset((node.variable,)), True)
-        elif isinstance(node, p.SubqueryValue):
-            parts = [facts_of(part, known) for inner in node.block.nodes for part in inner.expressions()]
-            writes = any(isinstance(inner, (p.ModifyNode, p.UpsertNode)) for inner in node.block.nodes)
-            facts = Facts.of(parts, not writes)
-        else:
-            pure = not isinstance(node, ast.Call) or FUNCTIONS[node.name].deterministic
-            facts = Facts.of((facts_of(part, known) for part in node.children()), pure)
-        known[id(node)] = node, facts
-    return known[id(node)][1]
-
-
-def deterministic(node: ast.Expr) -> bool:
-    """Whether the value depends on the variables read alone, and computing it changes nothing."""
-    return facts_of(node).deterministic
 
 
 class ExpressionCompiler:

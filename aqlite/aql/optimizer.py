@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql.conditions import Comparison, alternatives, attribute_path, comparison_of, conjuncts
-from aqlite.aql.expressions import deterministic
+from aqlite.aql.facts import deterministic, used_variables
 from aqlite.aql.index_choice import Lookup, best_lookup, index_scan, lookup_in, sorting_index, sorts_by
 from aqlite.aql.rewriting import rewrite
 from aqlite.aql.vector_rules import use_exact_vectors, use_vector_index
@@ -85,7 +85,7 @@ class _Optimizer:
         for position, node in enumerate(block.nodes):
             if not isinstance(node, p.FilterNode) or not deterministic(node.condition):
                 continue
-            used = p.used_variables(node.condition)
+            used = used_variables(node.condition)
             target = position
             while target > 0 and self._may_pass(block.nodes[target - 1], used):
                 target -= 1
@@ -284,7 +284,7 @@ def _is_path(node: ast.Expr) -> bool:
 
 
 def _variables(node: p.PlanNode) -> set[p.Variable]:
-    return {variable for expression in node.expressions() for variable in p.used_variables(expression)}
+    return {variable for expression in node.expressions() for variable in used_variables(expression)}
 
 
 def _filters_after(block: p.BlockPlan, position: int) -> Iterator[p.FilterNode]:

@@ -14,7 +14,7 @@ from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
 from aqlite.aql.collect import collect_stage
-from aqlite.aql.expressions import Closure, ExpressionCompiler, Frame, deterministic
+from aqlite.aql.expressions import Closure, ExpressionCompiler, Frame
 from aqlite.aql.modify import modify_stage, upsert_stage
 from aqlite.aql.paths import path_stage
 from aqlite.aql.runtime import Runtime
@@ -128,7 +128,7 @@ class Pipeline:
 
     # --- row by row -------------------------------------------------------------------------------------------
     def _calculation(self, source: Stage, node: p.Calculation) -> Stage:
-        node.variable.level = self._calculation_level(node.value)
+        node.variable.level = self.expressions.level_of(node.value)
         value, slot = self.expressions.compile(node.value), node.variable.slot
         check = self.runtime.check_value if isinstance(node.value, _BUILDING) else _unchecked
 
@@ -139,9 +139,6 @@ class Pipeline:
                 yield
 
         return stage
-
-    def _calculation_level(self, value: ast.Expr) -> int:
-        return self.expressions.level_of(value) if deterministic(value) else self.expressions.level
 
     def _filter(self, source: Stage, node: p.FilterNode) -> Stage:
         condition, statistics = self.expressions.compile(node.condition), self.runtime.statistics

@@ -143,7 +143,6 @@ class EnumerateNearVectors(PlanNode):
     collection: str
     index: IndexInfo
     query: ast.Expr
-    function: str
     offset: int
     count: int
     n_probe: int | None
@@ -438,16 +437,3 @@ def walk(root: ast.Expr) -> Iterator[ast.Node]:
         yield node
         if not isinstance(node, (SubqueryValue, VarRef, ast.Literal)):
             pending.extend(node.children())
-
-
-def used_variables(root: ast.Expr) -> set[Variable]:
-    """Variables that an expression reads, those read inside its subqueries included."""
-    found: set[Variable] = set()
-    for part in walk(root):
-        if isinstance(part, VarRef):
-            found.add(part.variable)
-        elif isinstance(part, SubqueryValue):
-            for node in part.block.nodes:
-                for expression in node.expressions():
-                    found |= used_variables(expression)
-    return found

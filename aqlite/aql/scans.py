@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
@@ -137,14 +136,9 @@ def near_vector_stage(
         test = None if condition is None else accept
         found = view.vector_search(node.collection, node.index, query_vector(query(frame)), wanted, node.n_probe, test)
         statistics.scanned_index += len(found)
-        for document, score in found:
-            yield document, _shown_score(node.function, score)
+        yield from found
 
     return rows_stage(runtime, source, rows, [slot, node.score.slot], emptied)
-
-
-def _shown_score(function: str, score: float) -> float:
-    return math.sqrt(max(score, 0.0)) if function == "APPROX_NEAR_L2" else score
 
 
 def query_vector(value: Any) -> list[float]:

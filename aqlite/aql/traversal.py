@@ -10,6 +10,7 @@ from typing import Any
 
 from aqlite.aql import plan as p
 from aqlite.aql.expressions import UNSET, ExpressionCompiler, Frame
+from aqlite.aql.facts import used_variables
 from aqlite.aql.graph_access import GraphReader
 from aqlite.aql.runtime import Runtime
 from aqlite.aql.stages import CHECK_MASK, Stage, rows_stage
@@ -88,7 +89,7 @@ def _prune_test(
         return lambda frame, step: False
     condition = expressions.compile(node.prune)
     vertex, edge, path = node.variables
-    used = p.used_variables(node.prune)
+    used = used_variables(node.prune)
     needs_path = path is not None and path in used
     weighted = node.options["order"] == "weighted"
 

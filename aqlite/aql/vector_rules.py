@@ -8,7 +8,7 @@ from typing import Any
 from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql.conditions import attribute_path
-from aqlite.aql.expressions import deterministic
+from aqlite.aql.facts import deterministic, used_variables
 from aqlite.aql.rewriting import Replacement, rewrite, rewrite_nodes
 from aqlite.errors import ArangoError
 from aqlite.storage.api import IndexInfo, StoreView
@@ -49,7 +49,7 @@ def use_vector_index(view: StoreView, plan: p.QueryPlan, block: p.BlockPlan, app
     for node in filters:
         condition = node.condition if condition is None else ast.Binary("AND", condition, node.condition)
     near = p.EnumerateNearVectors(
-        loop.variable, score, loop.collection, index, call.arguments[1], call.name, limit.offset, limit.count,
+        loop.variable, score, loop.collection, index, call.arguments[1], limit.offset, limit.count,
         _n_probe(call), condition,
     )  # fmt: skip
     block.nodes[block.nodes.index(loop)] = near
@@ -118,7 +118,7 @@ def _attribute_first(call: ast.Call, variable: p.Variable) -> ast.Call | None:
     """The call with the document's attribute first and a query that does not depend on the document second."""
     first, second, *rest = call.arguments
     for attribute, query in ((first, second), (second, first)):
-        if attribute_path(attribute, variable) and variable not in p.used_variables(query):
+        if attribute_path(attribute, variable) and variable not in used_variables(query):
             return ast.Call(call.name, (attribute, query, *rest))
     return None
 
@@ -134,10 +134,10 @@ def _row_wise(
     """Whether filters and query need nothing that is computed inside the loop, the score itself apart."""
     start = block.nodes.index(loop)
     inside = {v for node in block.nodes[start + 1 : position] for v in node.outputs()}
-    if not inside.isdisjoint(p.used_variables(call.arguments[1])):
+    if not inside.isdisjoint(used_variables(call.arguments[1])):
         return False
     allowed = scores if call.name in EXACT else set()
-    return all((p.used_variables(node.condition) & inside) <= allowed for node in filters)
+    return all((used_variables(node.condition) & inside) <= allowed for node in filters)
 
 
 def _known_score(block: p.BlockPlan, call: ast.Call, score: p.Variable) -> Replacement:

@@ -317,13 +317,13 @@ blocks = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(expressions)
 def test_expressions_survive_the_round_trip(expression: ast.Expr) -> None:
     assert returned(text_of(expression)) == expression
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(blocks)
 def test_queries_survive_the_round_trip(query: ast.Query) -> None:
     assert parse(text_of(query)) == query
