@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 from aqlite.storage.api import Document
 
+Key = int | tuple[int, str]
 _BYTES_PER_DOCUMENT = 500
 _BYTES_PER_JSON_BYTE = 3
 
@@ -20,7 +21,7 @@ class DocumentCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: OrderedDict[int, tuple[Document, int]] = OrderedDict()
+        self._entries: OrderedDict[Key, tuple[Document, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -31,12 +32,12 @@ class DocumentCache:
         """Estimated bytes held."""
         return self._bytes
 
-    def get(self, revision: int) -> Document | None:
+    def get(self, revision: Key) -> Document | None:
         """The document of a revision, when it is held."""
         entry = self._entries.get(revision)
         return None if entry is None else entry[0]
 
-    def put(self, revision: int, document: Document, json_bytes: int) -> None:
+    def put(self, revision: Key, document: Document, json_bytes: int) -> None:
         """Hold a document whose JSON text has ``json_bytes`` bytes."""
         size = _BYTES_PER_DOCUMENT + _BYTES_PER_JSON_BYTE * json_bytes
         with self._lock:
@@ -47,7 +48,7 @@ class DocumentCache:
             while self._bytes > self._max_bytes and self._entries:
                 self._bytes -= self._entries.popitem(last=False)[1][1]
 
-    def discard(self, revision: int) -> None:
+    def discard(self, revision: Key) -> None:
         """Let go of a revision that was overwritten."""
         with self._lock:
             entry = self._entries.pop(revision, None)

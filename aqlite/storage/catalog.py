@@ -38,6 +38,15 @@ class Collection:
         return self.kind == "edge"
 
     @cached_property
+    def is_renamed(self) -> bool:
+        """Whether stored ``_id`` values carry another name than the collection's."""
+        return self.written_name != self.name
+
+    def cache_key(self, rev: int) -> int | tuple[int, str]:
+        """Where the document cache has a revision; snapshots from before and after a rename see other ``_id``s."""
+        return (rev, self.name) if self.is_renamed else rev
+
+    @cached_property
     def info(self) -> CollectionInfo:
         """What the query engine sees."""
         return CollectionInfo(self.name, str(self.id), self.kind, self.indexes)
@@ -75,8 +84,8 @@ class CollectionSql:
         self.scan = f"SELECT rid, rev FROM {table} ORDER BY rid"
         self.columns = f"SELECT rid, rev, key FROM {table} ORDER BY rid"
         self.by_key = f"SELECT rid, rev FROM {table} WHERE key = ?"
-        self.body = f"SELECT body FROM {table} WHERE rid = ?"
-        self.bodies = f"SELECT rid, body FROM {table} WHERE rid IN (SELECT value FROM json_each(?))"
+        self.body = f"SELECT rev, body FROM {table} WHERE rid = ?"
+        self.bodies = f"SELECT rid, rev, body FROM {table} WHERE rid IN (SELECT value FROM json_each(?))"
         self.insert = f"INSERT INTO {table} (key, rev, body{ends}) VALUES (?, ?, ?{marks})"
         self.update = f"UPDATE {table} SET rev = ?, body = ?{sets} WHERE rid = ?"
         self.delete = f"DELETE FROM {table} WHERE rid = ?"

@@ -73,7 +73,6 @@ def rename_collection(view: WriteView, name: str, new_name: Any) -> Collection:
         raise ArangoError(1207, f"duplicate name: {new_name}")
     view.connection.execute("UPDATE collections SET name = ? WHERE id = ?", (new_name, collection.id))
     _refresh(view)
-    view.renamed = True
     return view.find(new_name)
 
 

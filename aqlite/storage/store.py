@@ -190,8 +190,6 @@ class Store:
         self._writer.execute("COMMIT")
         if view.catalog.version > self._catalog.version:
             self._catalog = view.catalog
-        if view.renamed:
-            self.cache.clear()
 
     def rollback(self) -> None:
         """Drop what the writer did not commit; nothing to do after a commit."""

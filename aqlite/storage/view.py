@@ -190,35 +190,40 @@ class View:
         return self.connection.execute(collection.sql.size).fetchone()[0]
 
     def hydrate(self, collection: Collection, rows: Sequence[Row]) -> list[Document]:
-        """Documents of rows ``(row id, revision)``, in their order; rows that are gone are left out."""
+        """Documents of rows ``(row id, revision)``, in their order; rows that are gone are left out.
+
+        In a writing view a row may have changed since it was listed: then the document is its newer state.
+        """
         cached = self.store.cache.get
-        documents = [cached(rev) for _, rev in rows]
+        if collection.is_renamed:
+            documents = [cached(collection.cache_key(rev)) for _, rev in rows]
+        else:
+            documents = [cached(rev) for _, rev in rows]
         missing = [position for position, document in enumerate(documents) if document is None]
         if not missing:
             return documents
         if len(missing) <= 4:
             for position in missing:
-                documents[position] = self._load(collection, rows[position])
+                documents[position] = self._load(collection, rows[position][0])
         else:
             positions = {rows[position][0]: position for position in missing}
             wanted = orjson.dumps(list(positions)).decode()
-            for rid, body in self.connection.execute(collection.sql.bodies, (wanted,)):
-                position = positions[rid]
-                documents[position] = self._decode(collection, rows[position][1], body)
+            for rid, rev, body in self.connection.execute(collection.sql.bodies, (wanted,)):
+                documents[positions[rid]] = self._decode(collection, rev, body)
         return [document for document in documents if document is not None]
 
     def _document(self, collection: Collection, row: Row) -> Document | None:
-        return self.store.cache.get(row[1]) or self._load(collection, row)
+        return self.store.cache.get(collection.cache_key(row[1])) or self._load(collection, row[0])
 
-    def _load(self, collection: Collection, row: Row) -> Document | None:
-        found = self.connection.execute(collection.sql.body, (row[0],)).fetchone()
-        return None if found is None else self._decode(collection, row[1], found[0])
+    def _load(self, collection: Collection, rid: int) -> Document | None:
+        found = self.connection.execute(collection.sql.body, (rid,)).fetchone()
+        return None if found is None else self._decode(collection, *found)
 
     def _decode(self, collection: Collection, rev: int, body: bytes) -> Document:
         document = orjson.loads(body)
-        if collection.written_name != collection.name:
+        if collection.is_renamed:
             document["_id"] = f"{collection.name}/{document['_key']}"
-        self.store.cache.put(rev, document, len(body))
+        self.store.cache.put(collection.cache_key(rev), document, len(body))
         return document
 
     def _documents(self, collection: Collection, rows: Iterator[Row]) -> Iterator[Document]:
@@ -248,7 +253,6 @@ class WriteView(View):
         self.documents_added: dict[int, int] = {}
         self.revisions: dict[int, int] = {}
         self.writable_names: frozenset[str] | None = None
-        self.renamed = False
 
     def count(self, name: str) -> int:
         """See ``StoreView``."""
@@ -350,7 +354,7 @@ class WriteView(View):
             self._delete_entries(index, index_entries(index, old), row[0])
         self.connection.execute(collection.sql.delete, (row[0],))
         self._changed(collection, self.store.clock.next(), added=-1)
-        self.store.cache.discard(row[1])
+        self.store.cache.discard(collection.cache_key(row[1]))
         return WriteResult(old, None)
 
     def truncate(self, name: str) -> None:
@@ -425,7 +429,7 @@ class WriteView(View):
         self.connection.execute(collection.sql.update, (*self._columns(collection, document, (rev, body)), row[0]))
         self._write_entries([(index, fresh) for index, fresh in entries if index_entries(index, old) != fresh], row[0])
         self._changed(collection, rev)
-        self.store.cache.discard(row[1])
+        self.store.cache.discard(collection.cache_key(row[1]))
         return WriteResult(old, document)
 
     def _columns(self, collection: Collection, document: Document, values: tuple) -> tuple:

@@ -185,6 +185,29 @@ def test_a_scan_does_not_meet_the_rows_its_consumer_inserts(store):
         assert view.count("c") == 6
 
 
+def test_uncommitted_changes_met_by_a_scan_never_reach_other_readers(store):
+    with store.write("_system") as view:
+        for number in range(100):
+            view.insert("c", {"_key": f"k{number}", "state": "old"})
+    store.cache.clear()
+
+    def change_all_while_scanning() -> None:
+        with store.write("_system") as view:
+            for position, _ in enumerate(view.scan("c")):
+                if position == 0:
+                    for number in range(100):
+                        view.update("c", f"k{number}", {"state": "never committed"})
+            raise ArangoError(4)
+
+    with store.read("_system") as before:
+        assert before.count("c") == 100
+        with suppress(ArangoError):
+            change_all_while_scanning()
+        assert {document["state"] for document in before.scan("c")} == {"old"}
+    with store.read("_system") as after:
+        assert {document["state"] for document in after.scan("c")} == {"old"}
+
+
 def test_an_abandoned_scan_releases_its_snapshot(store):
     with store.write("_system") as view:
         for _ in range(2000):
@@ -220,9 +243,10 @@ def test_all_or_nothing_undoes_only_its_block(store):
 def test_rename_changes_ids_and_keeps_documents(store):
     with store.write("_system") as view:
         view.insert("c", {"_key": "a"})
-        list(view.scan("c"))
-    with store.write("_system") as view:
-        definitions.rename_collection(view, "c", "renamed")
+    with store.read("_system") as before:
+        with store.write("_system") as view:
+            definitions.rename_collection(view, "c", "renamed")
+        assert [d["_id"] for d in before.scan("c")] == ["c/a"]
     with store.read("_system") as view:
         assert [d["_id"] for d in view.scan("renamed")] == ["renamed/a"]
         with pytest.raises(ArangoError) as error:
