@@ -13,7 +13,7 @@ from aqlite.errors import ArangoError
 from aqlite.http.request import READ, WRITE, Reply, Request, ok
 from aqlite.storage import definitions
 from aqlite.storage.catalog import Collection
-from aqlite.storage.graphs import graphs_using
+from aqlite.storage.graphs import graphs_using, rename_in_graphs
 from aqlite.storage.keygen import GENERATORS
 from aqlite.storage.revisions import revision_text
 from aqlite.storage.view import View
@@ -221,7 +221,9 @@ def rename(request: Request) -> Reply:
     """PUT /_api/collection/{name}/rename."""
     request.require(WRITE)
     with request.defining() as view:
-        collection = definitions.rename_collection(view, request.path["name"], request.object().get("name"))
+        old_name = view.find(request.path["name"]).name
+        collection = definitions.rename_collection(view, old_name, request.object().get("name"))
+        rename_in_graphs(view, old_name, collection.name)
         return ok(summary(collection))
 
 

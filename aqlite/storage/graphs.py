@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aqlite.errors import ArangoError
 from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
 
 if TYPE_CHECKING:
-    from aqlite.storage.view import View
+    from aqlite.storage.view import View, WriteView
 
 GRAPHS = "_graphs"
 
@@ -70,3 +71,19 @@ def all_graphs(view: View) -> list[GraphInfo]:
 def graphs_using(view: View, collection: str) -> list[str]:
     """Names of the graphs that a collection is part of."""
     return [g.name for g in all_graphs(view) if collection in (*g.edge_collections, *g.vertex_collections)]
+
+
+def rename_in_graphs(view: WriteView, old: str, new: str) -> None:
+    """Let the graphs that have a collection follow its renaming."""
+
+    def renamed(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(new if name == old else name for name in names)
+
+    for graph in all_graphs(view):
+        definitions = tuple(
+            EdgeDefinition(*renamed((d.collection,)), renamed(d.from_collections), renamed(d.to_collections))
+            for d in graph.edge_definitions
+        )
+        followed = replace(graph, edge_definitions=definitions, orphan_collections=renamed(graph.orphan_collections))
+        if followed != graph:
+            view.replace(GRAPHS, graph.name, graph_to_document(followed))

@@ -127,6 +127,13 @@ def test_malformed_graphs_leave_nothing_behind(db, definitions, number):
     assert not db.has_collection("a")
 
 
+def test_graphs_follow_renamed_collections(db, school):
+    for old, new in (("teach", "instruct"), ("teachers", "tutors"), ("rooms", "halls")):
+        db.collection(old).rename(new)
+    assert school.properties()["edge_definitions"] == [definition("instruct", ["tutors"], ["lectures"])]
+    assert school.vertex_collections() == ["halls", "lectures", "tutors"]
+
+
 def test_foreign_documents_among_the_graphs_are_no_graphs(db, school):
     foreign = db.collection("_graphs")
     for key, document in (
