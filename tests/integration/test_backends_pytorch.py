@@ -51,6 +51,17 @@ def test_names_of_the_forward_arguments_place_the_tensors(client):
     np.testing.assert_array_equal(answer["quotient"], [0.5, 0.25])
 
 
+def test_a_repeated_request_is_answered_from_the_response_cache(client):
+    def hits():
+        return client.get_inference_statistics("divide").model_stats[0].inference_stats.cache_hit.count
+
+    before = hits()
+    sent = {"divisor": fp32(8.0), "dividend": fp32(2.0)}
+    answers = [ask(client, "divide", **sent)["quotient"].tolist() for _ in range(3)]
+    assert answers == [[0.25]] * 3
+    assert hits() >= before + 2
+
+
 def test_requests_in_flight_together_share_one_forward_pass(client):
     def rows_seen(value):
         answer = ask(client, "add_subtract", a__0=fp32([value] * 3), b__1=fp32([1.0] * 3))

@@ -146,7 +146,14 @@ def write_torch_models(repository: Path) -> list[str]:
         [(f"in__{index}", dtype, [-1, 2]) for index, dtype in enumerate(NUMERIC)],
         [(f"out__{index}", dtype, [-1, 2]) for index, dtype in enumerate(NUMERIC)],
     )
-    save_torch(repository, "divide", Divide(), [("divisor", *row), ("dividend", *row)], [("quotient", *row)])
+    save_torch(
+        repository,
+        "divide",
+        Divide(),
+        [("divisor", *row), ("dividend", *row)],
+        [("quotient", *row)],
+        extra="response_cache { enable: true }",
+    )
     save_torch(repository, "shout", Shout(), [("texts__0", "STRING", [-1])], [("loud__0", "STRING", [-1])])
     save_torch(repository, "mean", Mean(), [("values__0", *row)], [("mean__0", *row)], batch=4)
     save_torch(

@@ -223,3 +223,9 @@ def test_tail_gives_the_last_lines_and_tells_of_a_missing_or_empty_log(tmp_path)
     assert process.tail(log) == "(the log is empty)"
     log.write_text("".join(f"line {number}\n" for number in range(50)))
     assert process.tail(log, 2) == "line 48\nline 49"
+
+
+def test_an_excerpt_for_an_error_message_leaves_out_tables_and_empty_lines(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("E1 cannot bind\n\n+----+\n| option | value |\n+----+\nI1 exiting\n")
+    assert process.excerpt(log) == "E1 cannot bind\nI1 exiting"

@@ -98,8 +98,9 @@ def bring_up(port: int, directory: Path, names: Sequence[str]) -> None:
         if state.startswith(DIED):
             LOGGER.warning("triton: model %s: %s: loading it again", name, state)
             _unload(port, directory, name)
+    states = model_states(port, directory)
     for name in names:
-        if model_states(port, directory).get(name) != READY:
+        if states.get(name) != READY:
             reason = _load(port, name)
             if reason:
                 LOGGER.warning("triton: cannot load model %s: %s", name, reason)

@@ -132,6 +132,13 @@ def tail(path: Path, lines: int = LOG_LINES) -> str:
     return "\n".join(text.splitlines()[-lines:]) or "(the log is empty)"
 
 
+def excerpt(path: Path) -> str:
+    """The last lines of a log file for an error message: without the tables tritonserver draws at its start."""
+    lines = tail(path, lines=200).splitlines()
+    telling = [line for line in lines if line.strip() and not line.startswith(("| ", "+-"))]
+    return "\n".join(telling[-LOG_LINES:])
+
+
 @contextmanager
 def locked(directory: Path, timeout: float) -> Iterator[None]:
     """Hold the stack's lock: two starts or stops of one stack never overlap. A killed holder releases it.
@@ -221,8 +228,8 @@ def start(service: Service) -> Identity:
     stop(service)
     check_ports(service)
     service.prepare()
-    identity = _spawn(service)
     try:
+        identity = _spawn(service)
         wait_ready(service, identity)
         check_listeners(service)
     except BaseException:  # an interrupt too must not leave half a server behind
@@ -277,14 +284,14 @@ def wait_ready(service: Service, identity: Identity) -> None:
             LOGGER.debug("%s: does not answer yet", service.name)
         time.sleep(POLL_SECONDS)
     raise StartTimeoutError(
-        f"{service.name} was not ready after {service.start_timeout:.0f} s. Last lines of {log}:\n{tail(log)}",
+        f"{service.name} was not ready after {service.start_timeout:.0f} s. Last lines of {log}:\n{excerpt(log)}",
         hint="look for the first error in the log, or allow more time with --timeout",
     )
 
 
 def _raise_died(what: str, log: Path) -> NoReturn:
     raise ServerDiedError(
-        f"{what}. Last lines of {log}:\n{tail(log)}", hint="the log names the cause; make status shows the stack"
+        f"{what}. Last lines of {log}:\n{excerpt(log)}", hint="the log names the cause; make status shows the stack"
     )
 
 

@@ -147,13 +147,22 @@ def load_module(path: Path, device: torch.device, *, optimise: bool) -> torch.ji
     if not path.is_file():
         raise ValueError(f"no file {path}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", (FutureWarning, DeprecationWarning))  # TorchScript is deprecated, yet served
+        warnings.simplefilter("ignore")  # TorchScript is deprecated in PyTorch, yet it is what Triton serves
         try:
             module = torch.jit.load(path, map_location=device).eval()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"{path} is not a TorchScript file torch {torch.__version__} can load: {reason}") from None
-        return torch.jit.freeze(module) if optimise else module
+        return freeze(module) if optimise else module
+
+
+def freeze(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Make the weights constants of the graph, which folds what depends on them alone; as it is where that fails."""
+    try:
+        return torch.jit.freeze(module)
+    except RuntimeError as error:  # some scripted modules cannot be frozen, yet run
+        pb_utils.Logger.log_warn(f"served without freezing its weights: {str(error).strip().splitlines()[0]}")
+        return module
 
 
 def order_tensors(specs: list[dict[str, Any]], arguments: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
