@@ -124,3 +124,16 @@ def test_paths_follow_the_settings():
     assert resolve_path("model_repository/bert/1/model.pt", settings) == Path("/elsewhere/models/bert/1/model.pt")
     assert resolve_path(".data/movies.csv", settings) == Path("/elsewhere/data/movies.csv")
     assert resolve_path("notebooks/img/map.svg", settings) == PROJECT_ROOT / "notebooks/img/map.svg"
+
+
+def test_outputs_may_be_patterns(tmp_path):
+    settings = load_settings(data_dir=tmp_path)
+    notebook = entry("01_a_b", outputs=(".data/weights/*.bin", ".data/plain.txt"))
+    assert notebook.output_files(settings) == {tmp_path / "weights/*.bin": [], tmp_path / "plain.txt": []}
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/small.bin").touch()
+    (tmp_path / "plain.txt").touch()
+    assert list(notebook.output_files(settings).values()) == [
+        [tmp_path / "weights/small.bin"],
+        [tmp_path / "plain.txt"],
+    ]

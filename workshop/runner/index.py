@@ -63,7 +63,7 @@ class Figure(BaseModel):
 class Entry(BaseModel):
     """One notebook of the index, which lies beside it in ``folder``.
 
-    ``inputs`` and ``outputs`` are files, written relative to the project's root.
+    ``inputs`` and ``outputs`` are files, written relative to the project's root; the name of an output may hold ``*``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,9 +90,10 @@ class Entry(BaseModel):
         """Where the notebook is."""
         return self.folder / f"{self.name}.ipynb"
 
-    def output_paths(self, settings: Settings) -> list[Path]:
-        """The files the notebook must leave behind, under the folders that the settings name."""
-        return [resolve_path(output, settings) for output in self.outputs]
+    def output_files(self, settings: Settings) -> dict[Path, list[Path]]:
+        """Each declared output, under the folders that the settings name, and the files that are there of it."""
+        declared = [resolve_path(output, settings) for output in self.outputs]
+        return {path: sorted(path.parent.glob(path.name)) for path in declared}
 
     def figure_problems(self, recorded: dict[str, float], size: DataSize) -> list[str]:
         """Every declared figure that is missing or out of bounds, as sentences; empty when all is well."""

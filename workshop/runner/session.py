@@ -150,5 +150,5 @@ def run_entry(
 
 
 def _unkept_promises(entry: Entry, figures: dict[str, float], settings: Settings) -> list[str]:
-    missing = [f"left no {path}" for path in entry.output_paths(settings) if not path.exists()]
+    missing = [f"left no {path}" for path, files in entry.output_files(settings).items() if not files]
     return missing + entry.figure_problems(figures, settings.data_size)
