@@ -88,14 +88,12 @@ class PlainMovies:
         names = {("person", item.key): item.name for item in self.catalogue.people}
         names |= {("has_keyword", item.key): item.name for item in self.catalogue.keywords}
         reasons = defaultdict(list)
-        everything = 0.0
         for kind, thing in self.links[key]:
             vertex = ("person" if kind != "has_keyword" else kind, thing)
             others = sharers[vertex] - {key}
             if not others:
                 continue
             weight = 1 / math.log(1 + len(others))
-            everything += weight
             for other in others:
                 reasons[other].append((weight, kind, names[vertex]))
         total = {movie: sum(weight for weight, _, _ in found) for movie, found in reasons.items()}
@@ -105,7 +103,7 @@ class PlainMovies:
         for movie in {*near, *linked}:
             shared_genres = set(movies[movie].genres) & set(source.genres)
             all_genres = set(movies[movie].genres) | set(source.genres)
-            graph = total[movie] / everything if movie in linked else 0.0
+            graph = total[movie] / total[linked[0]] if movie in linked else 0.0
             similarity = self.cosine(self.vectors[movie], self.vectors[key])
             overlap = len(shared_genres) / len(all_genres) if all_genres else 0.0
             rows.append(

@@ -19,8 +19,9 @@ from workshop.store.embeddings import EMBEDDING, Embed, as_stored, check_vectors
 from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch
 
-LEAST_SIMILARITY = 0.15
-"""A wish whose best movie is less similar than this matched nothing: unrelated texts are about 0.1 apart."""
+LEAST_SIMILARITY = 0.3
+"""A wish whose best movie is less similar than this matched nothing. Of all 4,803 movies, the best is 0.45 to 0.7 from
+wishes for movies, and 0.18 to 0.32 from code, invoices and letters typed at random."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class MovieRecommender:
         """Movies whose text is nearest in meaning to a wish in plain words.
 
         Returns:
-            At most ``limit`` movies, best first; none when no movie that passes the filters comes near the wish.
+            At most ``limit`` movies, best first; none when not even the best that passes the filters comes near.
 
         Raises:
             DataInvalidError: the wish is blank.
@@ -160,7 +161,7 @@ class MovieRecommender:
         vectors = self._embed([text.strip()])
         check_vectors(vectors, count=1, dimension=vectors.shape[-1])
         nearest = self._nearest(as_stored(vectors[0]), filters, limit)
-        return [movie for movie in nearest if movie.similarity >= LEAST_SIMILARITY]
+        return nearest if nearest and nearest[0].similarity >= LEAST_SIMILARITY else []
 
     def hybrid(
         self,
@@ -174,7 +175,7 @@ class MovieRecommender:
         """Movies that share meaning, people, keywords and genres with the movie ``title``, and why.
 
         One AQL query mixes the three. What two movies share counts ``1 / log(number of movies that share it)``
-        (Adamic and Adar, "Friends and neighbors on the Web", 2003), as a part of all the movie could share.
+        (Adamic and Adar, "Friends and neighbors on the Web", 2003); the movie that shares most gets 1.
 
         Args:
             title: the movie to start from.
