@@ -1,0 +1,254 @@
+"""The served text models against the classic way and against sentence-transformers, and the zero-shot figures."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import tritonclient.http as triton_http
+from sentence_transformers import SentenceTransformer
+from sklearn.metrics import roc_auc_score
+from transformers import AutoTokenizer
+
+from workshop import stack
+from workshop.data.movies import load_movies
+from workshop.models.prepare import prepare_sentence_bert, prepare_zero_shot, sentence_inputs, sentence_source
+from workshop.models.sentence_bert import load_sentence_bert
+from workshop.models.signature import ModelSignature, TensorSpec
+from workshop.models.sources import cpu_has_bf16_units
+from workshop.models.text import load_tokenizer
+from workshop.models.tracing import load_traced, trace_and_save
+from workshop.serving.client import TritonClient
+from workshop.serving.text import TextEmbedder
+from workshop.serving.zero_shot import classify
+from workshop.settings import Settings, load_settings
+from workshop.stack.private import private_settings
+
+TEXTS, ROUNDS, CLASSIC_TEXTS, LATENCY_CALLS = 1024, 3, 96, 200
+CLASSIC_LENGTH = 256
+SHORT_TEXT = "a heist that goes wrong in winter"
+MODELS = ("text_embedding", "zero_shot_text", "classic_bert")
+CLASSIC = ModelSignature(
+    name="classic_bert",
+    platform="pytorch_libtorch",
+    inputs=(
+        TensorSpec("input_ids__0", "INT64", (1, CLASSIC_LENGTH)),
+        TensorSpec("attention_mask__1", "INT64", (1, CLASSIC_LENGTH)),
+    ),
+    outputs=(TensorSpec("embedding__0", "FP32", (1, 384)),),
+)
+
+
+def measure(ids: set[str]) -> Iterator[dict]:
+    """Yield the results of the benchmarks asked for."""
+    movies = [movie for movie in load_movies(load_settings(), "default").movies if movie.overview]
+    texts = [movie.overview for movie in movies[:TEXTS]]
+    with served() as (settings, client, embed):
+        if "embed_vs_classic" in ids:
+            yield embed_vs_classic(settings, embed, texts)
+        if "embed_vs_sentence_transformers" in ids:
+            bar = 2.5 if cpu_has_bf16_units() else 0.9
+            yield embed_vs_sentence_transformers(settings, embed, texts, torch.float32, bar)
+        if "embed_vs_sentence_transformers_bf16" in ids:
+            yield embed_vs_sentence_transformers(settings, embed, texts, torch.bfloat16, 1.2)
+        if "embed_min_cosine" in ids:
+            yield embed_min_cosine(settings, embed, texts)
+        if "ensemble_latency" in ids:
+            yield ensemble_latency(settings, client)
+        if "zero_shot_auc" in ids:
+            yield zero_shot_auc(client, movies)
+
+
+@contextmanager
+def served() -> Iterator[tuple[Settings, TritonClient, TextEmbedder]]:
+    """A stack of its own that serves the text models and the classic one."""
+    with tempfile.TemporaryDirectory() as directory:
+        source_repository = load_settings().model_repository
+        settings = private_settings(Path(directory) / "stack", model_repository=Path(directory) / "repository")
+        for name in ("text_tokenizer", "zero_shot_tokenizer"):
+            code = settings.model_repository / name / "1" / "model.py"
+            code.parent.mkdir(parents=True)
+            code.write_text((source_repository / name / "1" / "model.py").read_text())
+        prepare_sentence_bert(settings)
+        prepare_zero_shot(settings)
+        trace_classic(settings)
+        with stack.running(settings, ["triton"], models=MODELS), TritonClient.from_settings(settings) as client:
+            yield settings, client, TextEmbedder(client, sentence_source(settings).tokenizer_file)
+
+
+def trace_classic(settings: Settings) -> None:
+    """The model of the classic way: fp32, traced for one row of 256 tokens."""
+    model = load_sentence_bert(sentence_source(settings), "fp32")
+
+    def row(tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        mask = (torch.arange(CLASSIC_LENGTH) < tokens).to(torch.int64)[None]
+        return torch.randint(1000, 20_000, (1, CLASSIC_LENGTH)) * mask, mask
+
+    trace_and_save(
+        model,
+        CLASSIC,
+        row(200),
+        {"short": row(5), "full": row(CLASSIC_LENGTH)},
+        settings.model_repository,
+        source="the classic way",
+        source_sha256="",
+    )
+
+
+def classic_embed(settings: Settings, texts: list[str]) -> np.ndarray:
+    """One text a request, padded to 256 tokens, tensors as JSON over HTTP."""
+    tokenizer = AutoTokenizer.from_pretrained(sentence_source(settings).folder, local_files_only=True)
+    client = triton_http.InferenceServerClient(f"127.0.0.1:{settings.triton_http_port}")
+    vectors = []
+    for text in texts:
+        encoded = tokenizer(text, padding="max_length", truncation=True, max_length=CLASSIC_LENGTH, return_tensors="np")
+        inputs = []
+        for name, key in (("input_ids__0", "input_ids"), ("attention_mask__1", "attention_mask")):
+            tensor = triton_http.InferInput(name, [1, CLASSIC_LENGTH], "INT64")
+            tensor.set_data_from_numpy(encoded[key].astype(np.int64), binary_data=False)
+            inputs.append(tensor)
+        outputs = [triton_http.InferRequestedOutput("embedding__0", binary_data=False)]
+        vectors.append(client.infer(CLASSIC.name, inputs, outputs=outputs).as_numpy("embedding__0")[0])
+    client.close()
+    return np.array(vectors)
+
+
+def rate(embed: Callable[[list[str]], object], texts: list[str]) -> float:
+    """Texts per second of one pass."""
+    started = time.perf_counter()
+    embed(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def compared(ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float, float]:
+    """Median rates of both, and the median of their ratios, measured in turn so that noise meets both."""
+    ours(), theirs()
+    pairs = [(ours(), theirs()) for _ in range(ROUNDS)]
+    ratio = statistics.median(mine / other for mine, other in pairs)
+    return statistics.median(mine for mine, _ in pairs), statistics.median(other for _, other in pairs), ratio
+
+
+def embed_vs_classic(settings: Settings, embed: TextEmbedder, texts: list[str]) -> dict:
+    """Throughput against one padded text a request."""
+    bar = 30 if cpu_has_bf16_units() else 8
+    ours, classic, ratio = compared(
+        lambda: rate(embed, texts), lambda: rate(lambda some: classic_embed(settings, some), texts[:CLASSIC_TEXTS])
+    )
+    return {
+        "id": "embed_vs_classic",
+        "value": ours,
+        "unit": "texts/s",
+        "peer": "one text a request, padded to 256, JSON over HTTP, fp32",
+        "ratio": ratio,
+        "bar": f"ratio >= {bar}",
+        "holds": ratio >= bar,
+        "note": f"classic {classic:.1f} texts/s",
+    }
+
+
+def embed_vs_sentence_transformers(
+    settings: Settings, embed: TextEmbedder, texts: list[str], dtype: torch.dtype, bar: float
+) -> dict:
+    """Throughput against the library in process, at its default batch size of 32."""
+    peer = SentenceTransformer(str(sentence_source(settings).folder), device="cpu", model_kwargs={"dtype": dtype})
+    name = str(dtype).removeprefix("torch.")
+    ours, theirs, ratio = compared(
+        lambda: rate(embed, texts),
+        lambda: rate(lambda some: peer.encode(some, batch_size=32, show_progress_bar=False), texts),
+    )
+    return {
+        "id": "embed_vs_sentence_transformers" + ("_bf16" if dtype == torch.bfloat16 else ""),
+        "value": ours,
+        "unit": "texts/s",
+        "peer": f"sentence-transformers encode(batch_size=32), {name}, in process",
+        "ratio": ratio,
+        "bar": f"ratio >= {bar}",
+        "holds": ratio >= bar,
+        "note": f"sentence-transformers {theirs:.0f} texts/s",
+    }
+
+
+def embed_min_cosine(settings: Settings, embed: TextEmbedder, texts: list[str]) -> dict:
+    """Lowest cosine of a served vector to the fp32 model."""
+    source = sentence_source(settings)
+    model, tokenizer = load_sentence_bert(source, "fp32"), load_tokenizer(str(source.tokenizer_file))
+    with torch.no_grad():
+        parts = [model(*sentence_inputs(tokenizer, texts[i : i + 32])) for i in range(0, len(texts), 32)]
+    lowest = float((torch.cat(parts).numpy() * embed(texts)).sum(axis=1).min())
+    return {
+        "id": "embed_min_cosine",
+        "value": lowest,
+        "unit": "cosine",
+        "peer": "the fp32 model in process",
+        "ratio": None,
+        "bar": ">= 0.999",
+        "holds": lowest >= 0.999,
+        "note": f"{len(texts)} overviews",
+    }
+
+
+def ensemble_latency(settings: Settings, client: TritonClient) -> dict:
+    """Median latency of one short text, as a string, against tokenising and the same file in process."""
+    tokenizer = load_tokenizer(str(sentence_source(settings).tokenizer_file))
+    model = torch.jit.freeze(load_traced(settings.model_repository / "sentence_bert" / "1" / "model.pt"))
+
+    def in_process() -> None:
+        with torch.inference_mode():
+            model(*sentence_inputs(tokenizer, [SHORT_TEXT]))
+
+    served_ms = median_ms(lambda: client.infer("text_embedding", {"TEXT": [[SHORT_TEXT]]}))
+    local_ms = median_ms(in_process)
+    return {
+        "id": "ensemble_latency",
+        "value": served_ms,
+        "unit": "ms",
+        "peer": "tokenise and forward in process, same precision",
+        "ratio": served_ms / local_ms,
+        "bar": "ratio <= 3",
+        "holds": served_ms / local_ms <= 3,
+        "note": f"p50 of {LATENCY_CALLS}; in process {local_ms:.2f} ms",
+    }
+
+
+def median_ms(call: Callable[[], object]) -> float:
+    """Median time of one call in milliseconds, after warming up."""
+    times = []
+    for _ in range(LATENCY_CALLS + 20):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times[20:])
+
+
+def zero_shot_auc(client: TritonClient, movies: list) -> dict:
+    """Macro ROC-AUC of the genres over all overviews, through the served classifier."""
+    movies = [movie for movie in movies if movie.genres]
+    genres = sorted({genre for movie in movies for genre in movie.genres})
+    truth = np.array([[genre in movie.genres for genre in genres] for movie in movies])
+    kept = [column for column in range(len(genres)) if truth[:, column].sum() >= 10]
+    genres, truth = [genres[column] for column in kept], truth[:, kept]
+    answers = classify(client, [movie.overview for movie in movies], genres)
+    scores = np.array([[dict(zip(a.labels, a.scores, strict=True))[genre] for genre in genres] for a in answers])
+    macro = float(np.mean([roc_auc_score(truth[:, column], scores[:, column]) for column in range(len(genres))]))
+
+    def hit_at_3(order: np.ndarray) -> float:
+        return float(np.take_along_axis(truth, order[:, :3], axis=1).any(axis=1).mean())
+
+    frequent = np.tile(np.argsort(-truth.sum(axis=0)), (len(movies), 1))
+    note = f"hit rate at 3: {hit_at_3(np.argsort(-scores, axis=1)):.3f}, most frequent genres {hit_at_3(frequent):.3f}"
+    return {
+        "id": "zero_shot_auc",
+        "value": macro,
+        "unit": "macro ROC-AUC",
+        "peer": "guessing, 0.5",
+        "ratio": macro / 0.5,
+        "bar": ">= 0.68",
+        "holds": macro >= 0.68,
+        "note": f"{len(movies)} films, {len(genres)} genres; {note}",
+    }

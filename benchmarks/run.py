@@ -1,0 +1,164 @@
+"""Measure the project's claims: ``python benchmarks/run.py [id ...]``, all of them without an id.
+
+Writes ``benchmarks/results.json`` (``machine`` and a list of ``{id, value, unit, peer, ratio, bar, holds, note,
+measured}``) and ``benchmarks/RESULTS.md``. Ids that were not asked for keep their earlier result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from workshop.files import write_text
+from workshop.models.sources import cpu_has_bf16_units
+
+FOLDER = Path(__file__).resolve().parent
+
+# the order is that of the table; the whole run of the notebooks comes last
+MODULES: dict[str, tuple[str, ...]] = {
+    "bench_stack": ("stack_start", "server_memory"),
+    "bench_text": (
+        "embed_vs_classic",
+        "embed_vs_sentence_transformers",
+        "embed_vs_sentence_transformers_bf16",
+        "embed_min_cosine",
+        "ensemble_latency",
+        "zero_shot_auc",
+    ),
+    "bench_aqlite": (
+        "aqlite_import",
+        "aqlite_point_read",
+        "aqlite_exact_cosine",
+        "aqlite_vector_index",
+        "aqlite_classic_cosine",
+        "aqlite_two_hops",
+        "aqlite_memory",
+        "aqlite_concurrency",
+    ),
+    "bench_movies": ("catalogue_efficiency", "movie_relevance", "vector_recall"),
+    "bench_graphsage": ("mini_accuracy", "train_epoch", "sampler_rate", "graphsage_vs_classic"),
+    "bench_products": ("orders_recall", "catalogue_products", "live_product"),
+    "bench_run": ("warm_run",),
+}
+ALL_IDS = tuple(name for names in MODULES.values() for name in names)
+RESULTS, TABLE = FOLDER / "results.json", FOLDER / "RESULTS.md"
+
+
+def machine_facts() -> dict:
+    """What the figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "bf16_units": cpu_has_bf16_units(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def measure(ids: set[str]) -> list[dict]:
+    """Run the benchmarks of ``ids`` and return their results; one that fails is a result that does not hold."""
+    results = []
+    for module, names in MODULES.items():
+        wanted = ids & set(names)
+        if not wanted:
+            continue
+        done = set()
+        try:
+            for result in importlib.import_module(module).measure(wanted):
+                done.add(result["id"])
+                results.append(result)
+                print(row_text(result), flush=True)
+        except Exception as error:
+            for name in sorted(wanted - done):
+                note = f"failed: {type(error).__name__}: {error}".splitlines()[0]
+                results.append(
+                    dict.fromkeys(("value", "unit", "peer", "ratio", "bar"))
+                    | {"id": name, "note": note, "holds": False}
+                )
+                print(row_text(results[-1]), flush=True)
+    return results
+
+
+def failed(name: str, error: Exception) -> dict:
+    """The result of a benchmark that raised."""
+    note = f"failed: {type(error).__name__}: {error}".splitlines()[0]
+    return {"id": name, **dict.fromkeys(("value", "unit", "peer", "ratio", "bar")), "holds": False, "note": note}
+
+
+def row_text(result: dict) -> str:
+    """One result as a line."""
+    state = "holds" if result["holds"] else "MISSED"
+    ratio = "" if result["ratio"] is None else f", ratio {result['ratio']:.3g} to {result['peer']}"
+    value = "-" if result["value"] is None else f"{result['value']:.4g} {result['unit'] or ''}"
+    return f"{result['id']:36s} {value:>14s}{ratio}; bar {result['bar']}: {state}. {result['note'] or ''}"
+
+
+def merge(results: list[dict], machine: dict) -> dict:
+    """Earlier results with the new ones in their place; results of another machine are dropped."""
+    earlier = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"machine": machine, "results": []}
+    kept = {r["id"]: r for r in earlier["results"]} if earlier["machine"] == machine else {}
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
+    kept |= {result["id"]: {**result, "measured": now} for result in results}
+    return {"machine": machine, "results": [kept[name] for name in ALL_IDS if name in kept]}
+
+
+def markdown(report: dict) -> str:
+    """The results as a page."""
+    facts = ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in report["machine"].items() if value is not None
+    )
+    lines = ["# Measured claims", "", f"`make bench` on: {facts}. A ratio compares with its peer in the same run.", ""]
+    lines += ["| id | value | peer | ratio | bar | holds | note |", "|---|---|---|---|---|---|---|"]
+    for r in report["results"]:
+        value = "-" if r["value"] is None else f"{r['value']:.4g} {r['unit'] or ''}".strip()
+        ratio = "" if r["ratio"] is None else f"{r['ratio']:.3g}"
+        cells = (
+            f"`{r['id']}`",
+            value,
+            r["peer"] or "",
+            ratio,
+            r["bar"],
+            "yes" if r["holds"] else "**no**",
+            r["note"] or "",
+        )
+        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, write both files, show a table; returns 1 when a bar was missed."""
+    parser = argparse.ArgumentParser(description="Measure the project's claims")
+    parser.add_argument("ids", nargs="*", metavar="id", help=f"any of: {' '.join(ALL_IDS)}")
+    ids = set(parser.parse_args(arguments).ids) or set(ALL_IDS)
+    unknown = sorted(ids - set(ALL_IDS))
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(ALL_IDS)}")
+    results = measure(ids)
+    report = merge(results, machine_facts())
+    write_text(RESULTS, json.dumps(report, indent=2) + "\n")
+    write_text(TABLE, markdown(report))
+    table = Table("id", "value", "peer", "ratio", "bar", "holds", title=f"Measured; all results are in {TABLE.name}")
+    for r in results:
+        value = "-" if r["value"] is None else f"{r['value']:.4g} {r['unit'] or ''}"
+        ratio = "" if r["ratio"] is None else f"{r['ratio']:.3g}"
+        table.add_row(r["id"], value, r["peer"] or "", ratio, str(r["bar"]), "yes" if r["holds"] else "[red]no[/red]")
+    Console().print(table)
+    return 0 if all(r["holds"] for r in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
