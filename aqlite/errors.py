@@ -1,5 +1,6 @@
 """ArangoDB's error numbers, with the HTTP status and the default text each is answered with.
 
+Where ArangoDB answers a client's mistake or a full machine with 500, aqlite answers with the fitting 4xx or 503.
 Source: https://docs.arango.ai/arangodb/stable/develop/error-codes/
 """
 

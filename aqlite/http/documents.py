@@ -12,7 +12,7 @@ from aqlite.http.request import READ, WRITE, Reply, Request, failure, ok
 from aqlite.storage.api import Document, WriteResult
 from aqlite.storage.catalog import Collection
 from aqlite.storage.documents import split_handle
-from aqlite.storage.view import WriteView
+from aqlite.storage.write_view import WriteView
 
 OVERWRITE_MODES = ("conflict", "ignore", "replace", "update")
 

@@ -10,7 +10,8 @@ from aqlite.http.request import READ, WRITE, Reply, Request, ok
 from aqlite.storage.api import GraphInfo, WriteResult
 from aqlite.storage.documents import check_vertex, require_object, split_handle
 from aqlite.storage.graphs import all_graphs, read_graph
-from aqlite.storage.view import View, WriteView
+from aqlite.storage.view import View
+from aqlite.storage.write_view import WriteView
 
 VERTEX, EDGE = "vertex", "edge"
 

@@ -11,7 +11,8 @@ from aqlite.storage import definitions
 from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
 from aqlite.storage.documents import KEY_PATTERN
 from aqlite.storage.graphs import GRAPHS, all_graphs, graph_to_document, graphs_using, read_graph
-from aqlite.storage.view import View, WriteView
+from aqlite.storage.view import View
+from aqlite.storage.write_view import WriteView
 
 _NEW_COLLECTION = {"keyOptions": {"type": "traditional", "allowUserKeys": True}}
 

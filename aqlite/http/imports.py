@@ -8,7 +8,7 @@ import orjson
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import WRITE, Reply, Request, ok, parse_json
-from aqlite.storage.view import WriteView
+from aqlite.storage.write_view import WriteView
 
 _ON_DUPLICATE = ("error", "update", "replace", "ignore")
 _TYPES = ("documents", "list", "array", "auto")

@@ -15,7 +15,8 @@ from aqlite.errors import ArangoError
 
 if TYPE_CHECKING:
     from aqlite.http.server import Server
-    from aqlite.storage.view import View, WriteView
+    from aqlite.storage.view import View
+    from aqlite.storage.write_view import WriteView
 
 READ, WRITE = "ro", "rw"
 ROOT = "root"

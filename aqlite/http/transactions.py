@@ -16,7 +16,8 @@ from typing import Any
 from aqlite.errors import ArangoError
 from aqlite.http.request import READ, WRITE, Reply, Request, ok
 from aqlite.storage.store import Store, reported
-from aqlite.storage.view import View, WriteView
+from aqlite.storage.view import View
+from aqlite.storage.write_view import WriteView
 
 _REMEMBERED = 1000
 RUNNING, COMMITTED, ABORTED = "running", "committed", "aborted"

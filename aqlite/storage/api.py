@@ -96,7 +96,7 @@ class StoreView(Protocol):
     """A consistent view of one database; reads see one snapshot plus the view's own writes.
 
     Documents are plain dicts with ``_key``, ``_id`` and ``_rev`` (``_from`` and ``_to`` on edges). They are shared
-    with the cache: callers never change them. Iterators over a collection do not see writes made after they started.
+    with the cache: callers never change them. An iterator does not meet documents inserted after it started.
     """
 
     database: str

@@ -12,7 +12,7 @@ from aqlite.storage.api import CollectionKind, IndexInfo
 from aqlite.storage.catalog import ENTRY_INDEX_TYPES, Collection, index_to_json, load_catalog
 from aqlite.storage.documents import COLLECTION_NAME, DATABASE_NAME
 from aqlite.storage.entries import table_name
-from aqlite.storage.view import WriteView
+from aqlite.storage.write_view import WriteView
 
 SYSTEM_DATABASE = "_system"
 SYSTEM_COLLECTIONS = ("_analyzers", "_aqlfunctions", "_graphs", "_jobs", "_queues")

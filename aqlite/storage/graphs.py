@@ -9,7 +9,8 @@ from aqlite.errors import ArangoError
 from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
 
 if TYPE_CHECKING:
-    from aqlite.storage.view import View, WriteView
+    from aqlite.storage.view import View
+    from aqlite.storage.write_view import WriteView
 
 GRAPHS = "_graphs"
 

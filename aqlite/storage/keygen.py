@@ -9,7 +9,7 @@ from aqlite.errors import ArangoError
 
 if TYPE_CHECKING:
     from aqlite.storage.catalog import Collection
-    from aqlite.storage.view import WriteView
+    from aqlite.storage.write_view import WriteView
 
 GENERATORS = ("traditional", "autoincrement", "uuid", "padded")
 _MAX_NUMBER = 2**63 - 1

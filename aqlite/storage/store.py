@@ -16,7 +16,8 @@ from aqlite.storage.catalog import Catalog, catalog_version, load_catalog
 from aqlite.storage.files import DataFolder, storage_error
 from aqlite.storage.revisions import RevisionClock
 from aqlite.storage.vectors import VectorCache
-from aqlite.storage.view import View, WriteView
+from aqlite.storage.view import View
+from aqlite.storage.write_view import WriteView
 
 _IDLE_CONNECTIONS = 8
 _WRITER_CACHE_KIB = 16 * 1024
