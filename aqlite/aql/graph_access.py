@@ -20,10 +20,9 @@ class GraphReader:
         self.statistics = runtime.statistics
         self.check = runtime.context.check
         self.edges = access.edges
-        self.weight_attribute = options.get("weightAttribute") or None
+        self.weight_attribute = options["weightAttribute"]
         self.default_weight = options["defaultWeight"]
-        allowed = options.get("vertexCollections")
-        self.allowed = None if allowed is None else {allowed} if isinstance(allowed, str) else set(allowed)
+        self.allowed = options["vertexCollections"]
 
     def vertex_id(self, value: Any) -> str | None:
         """Id that a start or target value stands for; a warning and None when it is neither an id nor a document."""
@@ -32,13 +31,6 @@ class GraphReader:
             return identifier
         self.context.warn(10, "Only id strings or objects with _id are allowed as start vertices")
         return None
-
-    def start_vertex(self, value: Any) -> Any:
-        """First step of a traversal from a start value; None when the value names no vertex."""
-        from aqlite.aql.traversal import Step
-
-        identifier = self.vertex_id(value)
-        return None if identifier is None else Step(identifier, self.vertex(identifier), None, None, 0)
 
     def neighbours(self, vertex_id: str, backwards: bool = False) -> Iterator[tuple[dict[str, Any], str]]:
         """Edges at a vertex in their direction (or against it), each with the id at its other end."""

@@ -10,7 +10,7 @@ _TRAVERSAL_DEFAULTS: dict[str, Any] = {
     "order": "dfs",
     "uniqueVertices": "none",
     "uniqueEdges": "path",
-    "weightAttribute": "",
+    "weightAttribute": None,
     "defaultWeight": 1,
     "vertexCollections": None,
     "edgeCollections": None,
@@ -39,19 +39,26 @@ def traversal_options(given: dict[str, Any]) -> dict[str, Any]:
     _expect(options, "uniqueEdges", ("none", "path"))
     if options["uniqueVertices"] == "global" and options["order"] == "dfs":
         raise _refused("uniqueVertices: 'global' is only supported with order: 'bfs' or 'weighted'")
-    if options["order"] == "weighted":
-        _check_weight(options)
+    _check_values(options)
     return options
 
 
 def path_options(given: dict[str, Any]) -> dict[str, Any]:
     """Complete options of a path search."""
     options = {**_PATH_DEFAULTS, **{key: given[key] for key in _PATH_DEFAULTS if key in given}}
-    _check_weight(options)
+    _check_values(options)
     return options
 
 
-def _check_weight(options: dict[str, Any]) -> None:
+def _check_values(options: dict[str, Any]) -> None:
+    attribute = options["weightAttribute"]
+    if attribute is not None and not isinstance(attribute, str):
+        raise _refused(f"weightAttribute expects a string, got {attribute!r:.60}")
+    for name in ("vertexCollections", "edgeCollections"):
+        names = [options[name]] if isinstance(options[name], str) else options[name]
+        if names is not None and not (isinstance(names, list) and all(isinstance(item, str) for item in names)):
+            raise _refused(f"{name} expects a string or an array of strings, got {names!r:.60}")
+        options[name] = names
     weight = options["defaultWeight"]
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
         raise ArangoError(1948, f"AQL: negative or invalid default weight {weight!r} (while parsing)")

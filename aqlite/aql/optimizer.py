@@ -15,6 +15,8 @@ from aqlite.errors import ArangoError
 from aqlite.storage.api import IndexInfo, StoreView
 
 _BARRIERS = (p.LimitNode, p.CollectNode, p.WindowNode, p.ModifyNode, p.UpsertNode, p.ReturnNode)
+_MAX_HEAP = 100_000
+"""Rows up to which keeping the best ones in a heap is worth it."""
 
 
 def optimize(view: StoreView, plan: p.QueryPlan) -> None:
@@ -267,8 +269,10 @@ class _Optimizer:
     def _limit_sorts(self, block: p.BlockPlan) -> None:
         for node, following in zip(block.nodes, block.nodes[1:], strict=False):
             if isinstance(node, p.SortNode) and isinstance(following, p.LimitNode) and not following.full_count:
-                node.limit = following.offset + following.count
-                self.applied("sort-limit")
+                needed = following.offset + following.count
+                if needed <= _MAX_HEAP:
+                    node.limit = needed
+                    self.applied("sort-limit")
 
     def _prepare_writes(self, block: p.BlockPlan) -> None:
         for position, node in enumerate(block.nodes):

@@ -202,7 +202,6 @@ class GraphAccess:
     edges: tuple[tuple[str, str], ...]
     vertex_collections: tuple[str, ...]
     graph: GraphInfo | None
-    direction: str
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from aqlite.aql.bindings import check_bindings, wrong_type
 from aqlite.aql.graph_options import path_options, traversal_options
 from aqlite.aql.resolver import Resolver, Scope, parsing_error, unsupported, wrong_argument_count
 from aqlite.errors import ArangoError
-from aqlite.storage.api import StoreView
+from aqlite.storage.api import GraphInfo, StoreView
 
 _NO_LIMIT = 2**62  # LIMIT 5, null: all rows but the first five
 
@@ -111,33 +111,33 @@ class _Planner(Resolver):
 
     # --- graphs -----------------------------------------------------------------------------------------------
     def _graph_access(self, statement: ast.Traversal | ast.PathSearch, options: dict, scope: Scope) -> p.GraphAccess:
-        graph = None
-        if statement.graph is not None:
-            name = self.constant(statement.graph, scope, "GRAPH")
-            if not isinstance(name, str):
-                raise wrong_type(getattr(statement.graph, "name", "graph"))
-            graph = self.view.graph(name)
-            edges = tuple((collection, statement.direction) for collection in graph.edge_collections)
-            vertices = graph.vertex_collections
-        else:
-            edges = tuple(
-                (self.collection_name(item.collection), item.direction or statement.direction)
-                for item in statement.edges
-            )
-            vertices = ()
+        graph, edges = self._edge_sets(statement, scope)
+        vertices = () if graph is None else graph.vertex_collections
         for collection, _ in edges:
             if self.view.collection(collection).kind != "edge":
-                raise ArangoError(1218, f"AQL: collection type invalid: '{collection}' is no edge collection")
+                raise ArangoError(1218, f"collection type invalid: '{collection}' is no edge collection")
             self.read(collection)
         for collection in vertices:
             self.read(collection)
-        chosen = options.get("edgeCollections")
+        chosen = options["edgeCollections"]
         if chosen is not None:
-            names = [chosen] if isinstance(chosen, str) else chosen
-            for name in names:
+            for name in chosen:
                 self.view.collection(name)
-            edges = tuple(edge for edge in edges if edge[0] in names)
-        return p.GraphAccess(edges, vertices, graph, statement.direction)
+            edges = tuple(edge for edge in edges if edge[0] in chosen)
+        return p.GraphAccess(edges, vertices, graph)
+
+    def _edge_sets(
+        self, statement: ast.Traversal | ast.PathSearch, scope: Scope
+    ) -> tuple[GraphInfo | None, tuple[tuple[str, str], ...]]:
+        """The named graph, if any, and the edge collections with their directions."""
+        if statement.graph is None:
+            names = [(self.collection_name(item.collection), item.direction) for item in statement.edges]
+            return None, tuple((name, direction or statement.direction) for name, direction in names)
+        name = self.constant(statement.graph, scope, "GRAPH")
+        if not isinstance(name, str):
+            raise wrong_type(getattr(statement.graph, "name", "graph"))
+        graph = self.view.graph(name)
+        return graph, tuple((collection, statement.direction) for collection in graph.edge_collections)
 
     def _depths(self, steps: ast.Expr | None, scope: Scope, default: tuple[int, int]) -> tuple[int, int]:
         if steps is None:
@@ -181,8 +181,7 @@ class _Planner(Resolver):
         projection = None if statement.projection is None else self.expression(statement.projection, scope)
         into_variables = self._into_variables(statement, scope)
         method = self._collect_method(self.options(statement.options, scope, "COLLECT"))
-        for name in list(scope.own):
-            del scope.own[name]
+        scope.own.clear()
         planned_groups = tuple((self.declare(name, scope), value) for name, value in groups)
         planned_aggregates = [
             p.Aggregate(self.declare(name, scope), function, argument) for name, function, argument in aggregates

@@ -132,7 +132,7 @@ def near_vector_stage(
                 frame[memo] = UNSET
             return v.truthy(condition(frame))
 
-        wanted = node.offset + node.count
+        wanted = min(node.offset + node.count, view.count(node.collection))
         test = None if condition is None else accept
         found = view.vector_search(node.collection, node.index, query_vector(query(frame)), wanted, node.n_probe, test)
         statistics.scanned_index += len(found)

@@ -61,9 +61,10 @@ def traversal_stage(runtime: Runtime, expressions: ExpressionCompiler, source: S
     walk = _WALKS[node.options["order"]]
 
     def rows(frame: Frame) -> Iterator[tuple]:
-        first = reader.start_vertex(start(frame))
-        if first is None:
+        identifier = reader.vertex_id(start(frame))
+        if identifier is None:
             return
+        first = Step(identifier, reader.vertex(identifier), None, None, 0)
         for step, pruned in walk(reader, first, node, lambda step: prune(frame, step)):
             if step.depth < node.min_depth or not reader.vertex_allowed(step.vertex_id):
                 continue
