@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.host != "127.0.0.1" and not options.allow_remote:
         sys.stderr.write(f"aqlite: --host {options.host} needs --allow-remote: aqlite has no TLS\n")
         return 2
+    os.umask(0o077)
     try:
         server = Server(
             options.data,

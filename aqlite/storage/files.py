@@ -49,8 +49,7 @@ class DataFolder:
     def __init__(self, folder: Path, *, max_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DataFolderError(f"data folder {folder}: {error.strerror}") from error
