@@ -20,6 +20,7 @@ from workshop.recommend.products import ProductRecommender
 from workshop.serving.client import TritonClient
 from workshop.settings import load_settings
 from workshop.store.connection import connect
+from workshop.store.vector_index import ensure_vector_index
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +175,16 @@ def test_refused_product_leaves_no_trace(embedded, client, graph, version):
     with pytest.raises(DataInvalidError, match=r"expected float32 \[nodes, 100\]"):
         add_product(embedded, client, product, graph.category_names, model_version=version)
     assert not embedded.collection(PRODUCTS).has("new-5")
+
+
+def test_vector_index_finds_what_exact_search_finds(embedded, graph):
+    search = ensure_vector_index(embedded, PRODUCTS)
+    assert search.approximate, search.reason
+    exact, approximate = ProductRecommender(embedded), ProductRecommender(embedded, search)
+    shared = [
+        len({item.key for item in exact.similar(key)} & {item.key for item in approximate.similar(key)})
+        for key in graph.keys[:20]
+    ]
+    assert np.mean(shared) >= 8, "of ten"
+    own = graph.category_names[int(graph.y[0])]
+    assert {item.category for item in approximate.similar(graph.keys[0], category=own)} == {own}

@@ -161,11 +161,12 @@ class ProductRecommender:
                 f"expected graph_weight from 0 to 1 and positive limits, received graph_weight={graph_weight},"
                 f" per_category={per_category}, limit={limit}"
             )
-        self.product(key)
+        has_embedding = self.product(key).get(EMBEDDING) is not None
         bind_vars = {
             **_bind(key, limit if per_category is None else max(limit, 2 * POOL + NEIGHBOURS)),
             "graph_weight": graph_weight,
             "pool": POOL,
+            "near": POOL if has_embedding else 0,
             "neighbours": NEIGHBOURS,
         }
         found = run_query(self._database, "product_recommend", bind_vars)
