@@ -68,6 +68,14 @@ def test_the_server_finds_this_python_and_its_libraries_whatever_the_callers_env
     assert libraries[-1] == "/own/libraries"
 
 
+def test_the_model_processes_wait_without_long_spinning_unless_the_caller_says_otherwise(settings, monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    env = triton_service(settings, []).env
+    assert env["GOMP_SPINCOUNT"] == "1000"
+    assert env["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "64"
+
+
 def test_the_fingerprint_changes_with_the_options_but_not_with_the_models(settings):
     fingerprint = triton_service(settings, []).fingerprint
     assert triton_service(settings, ["one"]).fingerprint == fingerprint
