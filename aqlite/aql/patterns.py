@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_MATCH_SECONDS = 5.0
 MAX_PATTERN_CHARS = 10_000
+_RECURSION = regex.compile(r"(?<!\\)(?:\\\\)*\(\?(?:R|[0-9]|[+-][0-9]|&|P>)")
+"""Patterns that call themselves: ICU knows none, and ``regex`` would run out of memory on some."""
 
 
 @lru_cache(maxsize=1024)
@@ -28,7 +30,12 @@ def like_pattern(pattern: str, ignore_case: bool = False) -> regex.Pattern:
 
     Every ``%...`` part but the last is atomic: the leftmost match of a part is always good enough, so matching
     takes time linear in ``len(text) * len(pattern)`` whatever the pattern.
+
+    Raises:
+        ArangoError: 32, for a pattern of more than ``MAX_PATTERN_CHARS``.
     """
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise ArangoError(32, f"pattern of {len(pattern)} characters, at most {MAX_PATTERN_CHARS} are taken")
     parts, literal = [], ""
     chars = iter(pattern)
     for char in chars:
@@ -65,7 +72,7 @@ def like(text: str, pattern: str, ignore_case: bool = False) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str, ignore_case: bool) -> regex.Pattern | None:
-    if len(pattern) > MAX_PATTERN_CHARS:
+    if len(pattern) > MAX_PATTERN_CHARS or _RECURSION.search(pattern):
         return None
     try:
         return regex.compile(pattern, regex.V0 | (regex.IGNORECASE if ignore_case else 0))

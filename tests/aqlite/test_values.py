@@ -360,10 +360,22 @@ def test_like_agrees_with_a_plain_matcher(pattern, text):
     assert like(text, pattern) == matches(0, 0)
 
 
-def test_invalid_regex_is_null_with_a_warning():
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999}", "(?R)", "x(?1)(a)", "(?P<n>a)(?&n)", "a" * 10_001])
+def test_invalid_regex_is_null_with_a_warning(pattern):
     ctx = CallContext()
-    assert regex_test(ctx, "a", "(") is None
+    assert regex_test(ctx, "a", pattern) is None
     assert [warning["code"] for warning in ctx.warnings] == [1543]
+
+
+def test_patterns_that_look_like_recursion_are_none():
+    assert regex_test(CallContext(), "(1", r"^\(?1") is True
+    assert regex_test(CallContext(), "ab", r"(?P<n>a)(?:b)") is True
+
+
+def test_like_patterns_are_bounded():
+    with pytest.raises(ArangoError, match="at most 10000") as error:
+        like("a", "%a" * 5001)
+    assert error.value.error_num == 32
 
 
 def test_a_regex_that_backtracks_for_ever_is_stopped_at_the_deadline():

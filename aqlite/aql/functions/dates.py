@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import tzdata
+
 from aqlite.aql import dates
 from aqlite.aql.functions.registry import Registry, warn
 from aqlite.aql.values import Number, Value, is_number, number_or_null, to_number, truthy
@@ -305,13 +307,6 @@ def _zone_info(utc: datetime, zone: zoneinfo.ZoneInfo) -> dict[str, Value]:
     }
 
 
-@lru_cache(maxsize=1)
-def _database_version() -> str | None:
-    import tzdata
-
-    return tzdata.IANA_VERSION
-
-
 @FUNCTIONS.define("DATE_UTCTOLOCAL")
 def utc_to_local(ctx: CallContext, date: Value, zone: Value, with_info: Value = False) -> Value:
     """Wall clock of a zone at a moment in UTC."""
@@ -323,7 +318,7 @@ def utc_to_local(ctx: CallContext, date: Value, zone: Value, with_info: Value = 
     if local is None or not truthy(with_info):
         return None if local is None else dates.iso_text(local, suffix="")
     info = _zone_info(moment, place)
-    return {"local": dates.iso_text(local, suffix=""), "tzdb": _database_version(), "zoneInfo": info}
+    return {"local": dates.iso_text(local, suffix=""), "tzdb": tzdata.IANA_VERSION, "zoneInfo": info}
 
 
 @FUNCTIONS.define("DATE_LOCALTOUTC")
@@ -336,7 +331,7 @@ def local_to_utc(ctx: CallContext, date: Value, zone: Value, with_info: Value = 
     utc = _in_range(ctx, "DATE_LOCALTOUTC", lambda: dates.to_utc(moment, place))
     if utc is None or not truthy(with_info):
         return None if utc is None else dates.iso_text(utc)
-    return {"utc": dates.iso_text(utc), "tzdb": _database_version(), "zoneInfo": _zone_info(utc, place)}
+    return {"utc": dates.iso_text(utc), "tzdb": tzdata.IANA_VERSION, "zoneInfo": _zone_info(utc, place)}
 
 
 @FUNCTIONS.define("DATE_TIMEZONE")
