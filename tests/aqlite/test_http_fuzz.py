@@ -14,7 +14,7 @@ from server_process import PASSWORD, ServerProcess
 
 from aqlite.http.app import OPEN_ROUTES, ROUTES
 
-REQUESTS = 2500
+REQUESTS = 1500
 SAFE = (501, 503)
 HEADERS = {"authorization": "Basic " + b64encode(f"root:{PASSWORD}".encode()).decode()}
 
