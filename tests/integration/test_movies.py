@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from movie_world import PlainMovies, fresh_database, local_embedder
+from private_stack import private_settings
 
+from workshop import stack
 from workshop.data.movies import load_movies
 from workshop.errors import (
     DataInvalidError,
@@ -15,8 +17,11 @@ from workshop.errors import (
     ServerUnreachableError,
     StoreSchemaError,
 )
+from workshop.models.prepare import prepare_sentence_bert, sentence_source
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph, text_hash
-from workshop.recommend.movies import LEAST_SIMILARITY, MovieFilters, MovieRecommender, Weights
+from workshop.recommend.movies import LEAST_SIMILARITY, MovieFilters, MovieRecommender, Weights, embedding_versions
+from workshop.serving.client import TritonClient
+from workshop.serving.text import TextEmbedder
 from workshop.store.bulk import upsert
 from workshop.store.embeddings import as_stored, embed_collection
 from workshop.store.queries import run_query
@@ -174,6 +179,36 @@ def test_stop_while_embedding_is_repaired_by_running_again(movies, error):
     assert run_query(movies, "count_pending_embeddings", {"@collection": MOVIES, "current": ["toy 1"]}) == [[104, 200]]
     assert embedded(movies, second).embedded == 104
     assert len(set(first.texts) | set(second.texts)) == len(first.texts) + len(second.texts) == 200
+
+
+@pytest.mark.slow
+def test_triton_that_stops_in_the_middle_of_a_load(movies, tmp_path, model_repository):
+    """The real server is stopped while it embeds, started again, and the load repeated."""
+    settings = private_settings(tmp_path / "stack", model_repository)
+    prepare_sentence_bert(settings)
+    with (
+        stack.running(settings, ["triton"], models=["sentence_bert"]),
+        TritonClient.from_settings(settings, retries=0) as client,
+    ):
+        embedder = TextEmbedder(client, sentence_source(settings).tokenizer_file)
+        version = embedding_versions(settings.model_repository).served
+
+        def load(progress=None):
+            return embed_collection(
+                movies, MOVIES, embedder, model_version=version, dimension=384, batch_texts=16, progress=progress
+            )
+
+        with pytest.raises(ServerUnreachableError, match="model 'sentence_bert'"):
+            load(lambda done, wanted: stack.down(settings, ["triton"]))
+        ((lacking, total),) = run_query(
+            movies, "count_pending_embeddings", {"@collection": MOVIES, "current": [version]}
+        )
+        assert 0 < lacking < total == 200
+        stack.up(settings, ["triton"], models=["sentence_bert"])
+        client.wait_ready("sentence_bert")
+        assert load().embedded == lacking
+    assert run_query(movies, "count_embedded", {"@collection": MOVIES}) == [{"length": 384, "documents": 200}]
+    assert run_query(movies, "embedding_models", {"@collection": MOVIES}) == [version]
 
 
 def test_another_model_or_text_makes_vectors_stale(movies, catalogue):
