@@ -26,8 +26,9 @@ ADDRESS = "127.0.0.1"
 START_TIMEOUT = 120.0
 OWN_BACKENDS = ("pytorch", "onnxruntime")
 # Defaults for the model processes; the caller's own values win. oneDNN keeps about 0.5 MB for each distinct matrix
-# shape it has seen, of which it would allow 1,024 in each process. OpenMP's threads wait for one another spinning, which
-# on a busy machine keeps the very thread they wait for off the processor: a short spin was 5 to 8 times as fast there.
+# shape it has seen, of which it would allow 1,024 in each process. OpenMP's threads spin while they wait for one
+# another, which on a busy machine keeps off the processor the very thread they wait for: a short spin was 5 to 8 times
+# as fast there.
 THREADING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "GOMP_SPINCOUNT": "1000"}
 _SHARED_MEMORY = Path("/dev/shm")
 _BACKEND_SOURCES = Path(__file__).parent / "backends"
