@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 from arango.database import StandardDatabase
+from hypothesis import settings
 from server_process import ServerProcess
 
 from aqlite.storage import definitions
 from aqlite.storage.store import Store
+
+# The same examples in every run, and as much time for each as a busy machine needs: pytest-timeout bounds the test.
+settings.register_profile("aqlite", derandomize=True, deadline=None)
+settings.load_profile("aqlite")
 
 
 @pytest.fixture
