@@ -13,7 +13,7 @@ from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
 from aqlite.aql.context import CallContext
-from aqlite.aql.facts import Facts, deterministic, facts_of
+from aqlite.aql.facts import Facts, facts_of
 from aqlite.aql.functions import FUNCTIONS
 from aqlite.aql.inline_calls import INLINE_CALLS
 from aqlite.aql.operators import binary_operator, comparison, quantified_comparison
@@ -306,10 +306,13 @@ class ExpressionCompiler:
 
 
 def constant_value(view: StoreView, node: ast.Expr) -> tuple[bool, Any]:
-    """(True, value) of an expression without variables and subqueries; (False, None) for any other."""
-    if any(isinstance(part, (p.VarRef, p.SubqueryValue)) for part in p.walk(node)) or not deterministic(node):
+    """(True, value) of an expression without outer variables and subqueries; (False, None) for any other."""
+    parts = list(p.walk(node))
+    own = [part.current for part in parts if isinstance(part, (p.ResolvedExpansion, p.ResolvedQuestion))]
+    facts = facts_of(node)
+    if any(isinstance(part, p.SubqueryValue) for part in parts) or not facts.deterministic or facts.variables - {*own}:
         return False, None
-    runtime = Runtime(view, CallContext(view=view), 0)
+    runtime = Runtime(view, CallContext(view=view), max((variable.slot + 1 for variable in own), default=0))
     value = ExpressionCompiler(runtime, _no_block).compile(node)
     return True, value([UNSET] * runtime.frame_size)
 

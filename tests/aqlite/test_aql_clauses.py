@@ -53,6 +53,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         ("FOR x IN 1..9 LIMIT 7, 5 RETURN x", [8, 9]),
         ("FOR x IN 1..9 LIMIT 0 RETURN x", []),
         ("FOR x IN 1..9 LIMIT 1 + 1 RETURN x", [1, 2]),
+        ("FOR x IN 1..9 LIMIT LENGTH([0, 1, 2][* FILTER CURRENT > 0]) RETURN x", [1, 2]),
         ("FOR x IN [1, 1.0, '1', 1] RETURN DISTINCT x", [1, "1"]),
         ("FOR x IN [[1], [1, null], {a: 1}, {a: 1, b: null}] RETURN DISTINCT x", [[1], {"a": 1}]),
         ("LET s = (FOR x IN 1..3 RETURN x * x) RETURN SUM(s)", [14]),
