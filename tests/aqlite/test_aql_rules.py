@@ -105,7 +105,7 @@ def test_run_time_is_bounded(db: Database) -> None:
     with pytest.raises(ArangoError, match="run time") as caught:
         db.result("FOR x IN 1..1000000000 FILTER x < 0 RETURN x", options=QueryOptions(max_runtime=0.05))
     assert caught.value.error_num == 1500
-    nested = "FOR a IN 1..100000 FOR b IN 1..2 FOR c IN 1..2 FILTER a < 0 RETURN SUM(FOR d IN 1..9 RETURN d)"
+    nested = "FOR a IN 1..1000000000 FOR b IN 1..2 FOR c IN 1..2 FILTER a < 0 RETURN SUM(FOR d IN 1..9 RETURN d)"
     with pytest.raises(ArangoError, match="run time"):
         db.result(nested, options=QueryOptions(max_runtime=0.05))
 
