@@ -8,7 +8,7 @@ import torch
 
 from workshop.data.products import ProductGraph, load_products
 from workshop.errors import DataInvalidError, StoreSchemaError
-from workshop.recommend.live_products import NewProduct, insert_product, sample_in_store
+from workshop.recommend.live_products import NewProduct, insert_product, remove_product, sample_in_store
 from workshop.recommend.product_graph import BOUGHT_TOGETHER, PRODUCTS, load_product_graph
 from workshop.recommend.products import ProductRecommender
 from workshop.settings import load_settings
@@ -281,6 +281,20 @@ def test_product_that_nobody_bought_yet(scratch):
     x, edges = sample_in_store(scratch, "new", (15, 10, 5), seed=0)
     assert x[0] == pytest.approx(FEATURES, abs=0.0051)
     assert edges.shape == (2, 0)
+
+
+def test_removed_product_takes_its_co_purchases_along(scratch):
+    insert_product(scratch, NewProduct("new", "Latte glass", FEATURES, (M, FROTHER)))
+    assert remove_product(scratch, "new")
+    assert not scratch.collection(PRODUCTS).has("new")
+    assert scratch.collection(BOUGHT_TOGETHER).count() == 7
+    assert scratch.collection(PRODUCTS).get(M)["co_purchases"] == 4
+    assert not remove_product(scratch, "new")
+
+
+def test_links_among_products(recommender):
+    pairs = {frozenset(pair) for pair in recommender.links_among([M, BEANS, LAMP, KETTLE])}
+    assert pairs == {frozenset((M, BEANS)), frozenset((M, LAMP))}
 
 
 @pytest.mark.parametrize(

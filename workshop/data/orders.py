@@ -199,7 +199,7 @@ def damped(weights: sp.csr_matrix, strength: np.ndarray, exponent: float) -> sp.
 def _spectral_features(weights: sp.csr_matrix, num_features: int, seed: int) -> np.ndarray:
     strength = np.asarray(weights.sum(axis=1)).ravel()
     rank = min(num_features, weights.shape[0])
-    left, values, _ = randomized_svd(damped(weights, strength, 0.25), n_components=rank, random_state=seed)
+    left, values, _ = randomized_svd(damped(weights, strength, 0.25), n_components=rank, n_iter=4, random_state=seed)
     features = np.zeros((weights.shape[0], num_features), dtype=np.float32)
     features[:, :rank] = left * np.sqrt(values)
     spread = features.std()

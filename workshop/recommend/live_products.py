@@ -19,6 +19,7 @@ from workshop.models.graphsage import FAN_OUT
 from workshop.recommend.product_graph import (
     BOUGHT_TOGETHER,
     FEATURE_DECIMALS,
+    PRODUCT_GRAPH,
     PRODUCTS,
     co_purchase_edges,
     embedding_documents,
@@ -28,6 +29,7 @@ from workshop.recommend.products import ProductRecommender, Recommendation
 from workshop.serving.client import TritonClient
 from workshop.serving.graphsage import ProductEmbeddings, check_features, embed_subgraph
 from workshop.store.bulk import upsert
+from workshop.store.connection import store_errors
 from workshop.store.queries import run_query
 
 _LEGAL_KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,120}")
@@ -149,6 +151,19 @@ def insert_product(database: StandardDatabase, product: NewProduct) -> None:
     pairs = np.stack([np.zeros(len(partners), dtype=np.int64), np.arange(1, len(keys))])
     upsert(database, BOUGHT_TOGETHER, co_purchase_edges(keys, pairs))
     run_query(database, "product_count_co_purchases", {"keys": keys})
+
+
+def remove_product(database: StandardDatabase, key: str) -> bool:
+    """Take a product and its co-purchases out of the store; False when there is no such product."""
+    graph = database.graph(PRODUCT_GRAPH.graph)
+    with store_errors(f"remove product {key!r}"):
+        if not graph.has_vertex(f"{PRODUCTS}/{key}"):
+            return False
+        edges = graph.edges(BOUGHT_TOGETHER, f"{PRODUCTS}/{key}")["edges"]
+        graph.delete_vertex(f"{PRODUCTS}/{key}")
+    partners = {end.partition("/")[2] for edge in edges for end in (edge["_from"], edge["_to"])} - {key}
+    run_query(database, "product_count_co_purchases", {"keys": sorted(partners)})
+    return True
 
 
 def sample_in_store(

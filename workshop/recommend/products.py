@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -174,6 +175,11 @@ class ProductRecommender:
             bind_vars = {"candidates": found, "per_category": per_category, "limit": limit}
             found = run_query(self._database, "product_diversify", bind_vars)
         return [Recommendation(**item) for item in found]
+
+    def links_among(self, keys: Iterable[str]) -> list[tuple[str, str]]:
+        """The co-purchases among some products, as pairs of keys."""
+        ids = [f"{PRODUCTS}/{key}" for key in keys]
+        return [tuple(pair) for pair in run_query(self._database, "product_links_among", {"ids": ids})]
 
     def explain(self, key: str, recommended: str, *, limit: int = 3) -> Explanation:
         """Why ``recommended`` goes with ``key``; names the ``limit`` linking products that say most.
