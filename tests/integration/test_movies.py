@@ -22,6 +22,7 @@ from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph
 from workshop.recommend.movies import LEAST_SIMILARITY, MovieFilters, MovieRecommender, Weights, embedding_versions
 from workshop.serving.client import TritonClient
 from workshop.serving.text import TextEmbedder
+from workshop.store import vector_index
 from workshop.store.bulk import upsert
 from workshop.store.embeddings import as_stored, embed_collection
 from workshop.store.queries import run_query
@@ -372,6 +373,24 @@ def test_index_learnt_from_other_data_is_built_anew(indexed):
     upsert(indexed, MOVIES, copies)
     assert ensure_vector_index(indexed, MOVIES, minimum=100).n_lists == 40 > 2 * small.n_lists
     assert sum(index["type"] == "vector" for index in indexed.collection(MOVIES).indexes()) == 1
+
+
+def test_server_that_builds_no_index_is_searched_exactly(indexed, embed, caplog):
+    # a name that is taken makes the server refuse the index, as one without the feature does
+    indexed.collection(MOVIES).add_index({"type": "persistent", "name": "by_embedding", "fields": ["runtime"]})
+    search = ensure_vector_index(indexed, MOVIES, minimum=100)
+    assert (search.approximate, search.documents) == (False, 200)
+    assert "the server builds no vector index: " in search.reason
+    assert "no vector index on 'movies'" in caplog.text
+    assert len(MovieRecommender(indexed, embed, search).similar("Inception", limit=3)) == 3
+
+
+@pytest.mark.parametrize(("version", "approximate"), [("3.12.5", False), ("3.12.6-2", True), ("4.0.0-devel", True)])
+def test_old_servers_cannot_filter_with_the_index(indexed, monkeypatch, version, approximate):
+    monkeypatch.setattr(vector_index, "server_version", lambda database: version)
+    search = ensure_vector_index(indexed, MOVIES, minimum=100)
+    assert search.approximate == approximate
+    assert approximate or search.reason == "server 3.12.5: filters with the vector index need 3.12.6"
 
 
 def test_vectors_of_two_lengths_are_refused(indexed):
