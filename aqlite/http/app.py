@@ -44,6 +44,8 @@ Handler = Callable[[Request], Reply]
 _DATABASE_PREFIX = re.compile(r"/_db/([^/]+)(/.*)?\Z", re.DOTALL)
 # Most workers may wait for the write lock; those of open transactions, which may hold it, are counted apart.
 _WORKERS, _TRANSACTION_WORKERS = 48, 16
+# Reading one document takes less time than handing it to a worker does.
+_QUICK = (documents.get, admin.version)
 
 OPEN_ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", "/_open/auth", users.login),
@@ -251,6 +253,8 @@ async def _answer(server: Server, http: HttpRequest, handler: Handler, *, open_:
         id_ = server.jobs.submit(user, run, keep=background == "store")
         return Reply(None, 202, {"x-arango-async-id": id_} if id_ else {})
     in_transaction = request.transaction_id is not None or handler in (transactions.commit, transactions.abort)
+    if handler in _QUICK and not in_transaction:
+        return run()
     workers = http.app.state.transaction_workers if in_transaction else http.app.state.workers
     return await anyio.to_thread.run_sync(run, limiter=workers)
 
