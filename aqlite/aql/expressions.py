@@ -6,7 +6,7 @@ per iteration of the loop it does depend on: its value waits in a slot of its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from aqlite.aql import ast
@@ -17,7 +17,7 @@ from aqlite.aql.facts import Facts, facts_of
 from aqlite.aql.functions import FUNCTIONS
 from aqlite.aql.inline_calls import INLINE_CALLS
 from aqlite.aql.operators import binary_operator, comparison, quantified_comparison
-from aqlite.aql.runtime import Runtime
+from aqlite.aql.runtime import CHECK_MASK, Runtime
 from aqlite.storage.api import StoreView
 
 Frame = list
@@ -187,9 +187,7 @@ class ExpressionCompiler:
     # --- arrays -----------------------------------------------------------------------------------------------
     def _expansion(self, node: p.ResolvedExpansion) -> Closure:
         base = self.compile(node.base)
-        bounds = None
-        if node.limit is not None:
-            bounds = self.compile(node.limit.offset), self.compile(node.limit.count)
+        limits = self._inline_limit(node.limit)
         level = self.level
         emptied, slot = self.enter_loop(node.current), node.current.slot
         condition = None if node.condition is None else self.compile(node.condition)
@@ -197,7 +195,7 @@ class ExpressionCompiler:
         plain = isinstance(node.tail, p.VarRef)
         tail = None if plain else self.compile(node.tail)
         self.leave_loops(level)
-        flatten_levels = node.levels - 1
+        flatten_levels, checked = node.levels - 1, self._checked
 
         def expand(frame: Frame) -> list:
             items = base(frame)
@@ -205,11 +203,9 @@ class ExpressionCompiler:
                 return []
             if flatten_levels:
                 items = flatten(items, flatten_levels)
-            skip, left = 0, -1
-            if bounds is not None:
-                skip, left = (max(0, int(v.to_number(bound(frame)))) for bound in bounds)
+            skip, left = limits(frame)
             found = []
-            for item in items:
+            for item in checked(items):
                 if left == 0:
                     break
                 frame[slot] = item
@@ -228,6 +224,21 @@ class ExpressionCompiler:
 
         return expand
 
+    def _inline_limit(self, limit: ast.InlineLimit | None) -> Closure:
+        """Closure that gives how many matches to skip and how many to take, -1 for all."""
+        if limit is None:
+            return lambda frame: (0, -1)
+        offset, count = self.compile(limit.offset), self.compile(limit.count)
+        return lambda frame: (max(0, int(v.to_number(offset(frame)))), max(0, int(v.to_number(count(frame)))))
+
+    def _checked(self, items: list) -> Iterator[Any]:
+        """The items, with a look at the deadline now and then."""
+        check = self.runtime.context.check
+        for position, item in enumerate(items):
+            if not position & CHECK_MASK:
+                check()
+            yield item
+
     def _question(self, node: p.ResolvedQuestion) -> Closure:
         base = self.compile(node.base)
         low, high = self._amounts(node)
@@ -236,12 +247,14 @@ class ExpressionCompiler:
         condition = None if node.condition is None else self.compile(node.condition)
         self.leave_loops(level)
 
+        checked = self._checked
+
         def question(frame: Frame) -> bool:
             items = base(frame)
             if items.__class__ is not list:
                 return False
             matches = 0
-            for item in items:
+            for item in checked(items):
                 frame[slot] = item
                 for memo in emptied:
                     frame[memo] = UNSET

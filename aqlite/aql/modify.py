@@ -7,8 +7,8 @@ from typing import Any
 
 from aqlite.aql import plan as p
 from aqlite.aql.expressions import UNSET, ExpressionCompiler, Frame
-from aqlite.aql.runtime import Runtime
-from aqlite.aql.stages import CHECK_MASK, Stage
+from aqlite.aql.runtime import CHECK_MASK, Runtime
+from aqlite.aql.stages import Stage
 from aqlite.aql.values import type_name
 from aqlite.errors import ArangoError
 from aqlite.storage.api import WriteResult

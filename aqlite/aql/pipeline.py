@@ -23,7 +23,7 @@ from aqlite.aql.stages import Stage, loop_stage
 from aqlite.aql.traversal import traversal_stage
 from aqlite.aql.window import window_stage
 
-_BUILDING = (ast.Array, ast.Object, ast.Ternary, ast.Call, p.ResolvedExpansion, p.SubqueryValue)
+_BUILDING = (ast.Array, ast.Object, ast.Range, ast.Ternary, ast.Call, p.ResolvedExpansion, p.SubqueryValue)
 """Expressions that may repeat a large value within a larger one, so that their size is looked at."""
 
 

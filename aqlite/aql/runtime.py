@@ -11,6 +11,10 @@ from aqlite.errors import ArangoError
 from aqlite.storage.api import StoreView
 
 DEFAULT_MEMORY_LIMIT = 2**30
+
+CHECK_MASK = 255
+"""The deadline is looked at each time a loop has made this many more rows, and at its first."""
+
 _SLOT_BYTES = 8
 _LIST_BYTES, _DICT_BYTES, _SCALAR_BYTES = 56, 232, 32
 

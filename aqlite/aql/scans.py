@@ -13,8 +13,8 @@ import numpy as np
 from aqlite.aql import plan as p
 from aqlite.aql import values as v
 from aqlite.aql.expressions import UNSET, Closure, ExpressionCompiler, Frame
-from aqlite.aql.runtime import Runtime
-from aqlite.aql.stages import CHECK_MASK, Stage, rows_stage
+from aqlite.aql.runtime import CHECK_MASK, Runtime
+from aqlite.aql.stages import Stage, rows_stage
 from aqlite.errors import ArangoError
 from aqlite.storage.api import UNBOUNDED
 

@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from aqlite.aql.expressions import UNSET, Frame
-from aqlite.aql.runtime import Runtime
+from aqlite.aql.runtime import CHECK_MASK, Runtime
 
 Stage = Callable[[Frame], Iterator[None]]
 """Runs on a frame; yields once per row, with the row's values in the frame."""
-
-CHECK_MASK = 255
-"""The deadline is looked at each time a loop has made this many more rows, and at its first."""
 
 
 def loop_stage(

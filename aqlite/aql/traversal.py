@@ -12,8 +12,8 @@ from aqlite.aql import plan as p
 from aqlite.aql.expressions import UNSET, ExpressionCompiler, Frame
 from aqlite.aql.facts import used_variables
 from aqlite.aql.graph_access import GraphReader
-from aqlite.aql.runtime import Runtime
-from aqlite.aql.stages import CHECK_MASK, Stage, rows_stage
+from aqlite.aql.runtime import CHECK_MASK, Runtime
+from aqlite.aql.stages import Stage, rows_stage
 from aqlite.aql.values import truthy
 
 

@@ -108,6 +108,9 @@ def test_run_time_is_bounded(db: Database) -> None:
     nested = "FOR a IN 1..1000000000 FOR b IN 1..2 FOR c IN 1..2 FILTER a < 0 RETURN SUM(FOR d IN 1..9 RETURN d)"
     with pytest.raises(ArangoError, match="run time"):
         db.result(nested, options=QueryOptions(max_runtime=0.05))
+    inline = "RETURN LENGTH((1..3000)[* FILTER LENGTH((1..3000)[* FILTER CURRENT > 5]) < 0])"
+    with pytest.raises(ArangoError, match="run time"):
+        db.result(inline.replace("> 5", "> RAND()"), options=QueryOptions(max_runtime=0.05))
 
 
 def test_running_query_can_be_killed(db: Database) -> None:
@@ -127,6 +130,7 @@ def test_running_query_can_be_killed(db: Database) -> None:
         "FOR x IN 1..1000000 SORT -x RETURN x",
         "FOR x IN 1..1000000 COLLECT g = x INTO all_ RETURN 1",
         "LET a = (FOR x IN 1..1000000 RETURN x) RETURN LENGTH(a)",
+        "LET a = 1..1000000 RETURN LENGTH(a)",
         "LET a = 1..1000 LET b = a[* RETURN a] LET d = b[* RETURN b] RETURN d",
         "LET a = 1..1000 LET b = [a, a, a, a, a, a, a, a] LET d = [b, b, b, b, b, b, b, b] "
         "LET f = [d, d, d, d, d, d, d, d] LET g = [f, f, f, f, f, f, f, f] RETURN JSON_STRINGIFY(g)",
