@@ -6,6 +6,7 @@ A moment is a naive ``datetime`` in UTC, to the millisecond. Years run from 1 to
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -204,12 +205,12 @@ def _offset_change(moment: datetime, zone: ZoneInfo, direction: int) -> datetime
         if other is None:
             return None
         if offset(other) != offset(moment):
-            return _bisected(same, other, lambda at: offset(at) == offset(moment), direction)
+            return _bisected(same, other, lambda at: offset(at) == offset(moment))
         same = other
     return None
 
 
-def _bisected(same: datetime, other: datetime, is_same, direction: int) -> datetime:
+def _bisected(same: datetime, other: datetime, is_same: Callable[[datetime], bool]) -> datetime:
     while abs(other - same) > timedelta(seconds=1):
         middle = same + (other - same) / 2
         same, other = (middle, other) if is_same(middle) else (same, middle)
