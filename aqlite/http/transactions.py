@@ -40,7 +40,7 @@ class StreamTransaction:
         """Take the snapshot, and the write lock when collections are to be written."""
         with reported():
             if write:
-                self._store.lock_writer(lock_timeout)
+                self._store.lock_writer(lock_timeout, f"stream transaction {self.id}")
                 try:
                     view = self._store.open_write_view(self.database)
                     view.writable_names = frozenset(view.find(name).name for name in write)

@@ -47,6 +47,7 @@ class Store:
         self._folder = DataFolder(folder, max_bytes=max_bytes)
         self._writer = self._folder.connect(cache_kib=_WRITER_CACHE_KIB)
         self._write_lock = threading.Lock()
+        self._lock_holder = ""
         self.lock_timeout = lock_timeout
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
@@ -159,13 +160,18 @@ class Store:
             finally:
                 self.rollback()
 
-    def lock_writer(self, timeout: float) -> None:
-        """Wait for the write lock. Raises ArangoError 1200 after ``timeout`` seconds, 30 when the store is closed."""
+    def lock_writer(self, timeout: float, holder: str = "another request") -> None:
+        """Wait for the write lock; ``holder`` is what others are told who wait in vain.
+
+        Raises:
+            ArangoError: 1200 after ``timeout`` seconds, 30 when the store is closed.
+        """
         if not self._write_lock.acquire(timeout=timeout):
-            raise ArangoError(1200, "conflict: timeout waiting for the write lock")
+            raise ArangoError(1200, f"conflict: timeout waiting for the write lock, held by {self._lock_holder}")
         if self._closed:
             self._write_lock.release()
             raise ArangoError(30)
+        self._lock_holder = holder
 
     def unlock_writer(self) -> None:
         """Let the next writer in."""

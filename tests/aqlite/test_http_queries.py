@@ -289,7 +289,9 @@ def test_what_transactions_refuse(db, server):
             with pytest.raises(ArangoServerError) as raised:
                 forbidden()
             assert errors(raised) == (400, number)
-        with pytest.raises(TransactionInitError, match="write lock") as raised:
+        with pytest.raises(
+            TransactionInitError, match=f"held by stream transaction {transaction.transaction_id}"
+        ) as raised:
             db.begin_transaction(write="undeclared", lock_timeout=0.05)
         assert errors(raised) == (409, 1200)
     finally:
