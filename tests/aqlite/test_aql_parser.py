@@ -226,6 +226,7 @@ def test_expressions_survive_the_round_trip(expression: ast.Expr) -> None:
     assert returned(text_of(expression)) == expression
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=50, deadline=None)
 @given(queries)
 def test_queries_survive_the_round_trip(query: ast.Query) -> None:

@@ -200,6 +200,7 @@ anything = st.none() | st.integers(-2, 3) | st.lists(st.text(max_size=3), max_si
 SOME_NAMES = "LET any_value = @v LET `filter` = 1 LET `x y` = [{a: 1}, 'c/1'] LET `ümlaut` = {a: [1, {b: 2}]}\n"
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(queries, anything)
 def test_any_query_runs_or_is_refused(db: Database, query: ast.Query, value: Any) -> None:
