@@ -17,9 +17,7 @@ from workshop.settings import load_settings
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 1 when ``check`` finds a problem."""
     parser = argparse.ArgumentParser(description="Write or check Triton's model repository")
-    parser.add_argument(
-        "command", choices=["generate", "check"], help="write config.pbtxt, or name what is wrong"
-    )
+    parser.add_argument("command", choices=["generate", "check"], help="write config.pbtxt, or name what is wrong")
     parser.add_argument("--repository", type=Path, default=load_settings().model_repository)
     options = parser.parse_args(arguments)
     if options.command == "generate":

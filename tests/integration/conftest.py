@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-from private_stack import private_settings
 
 from workshop import stack
 from workshop.settings import Settings, load_settings
+from workshop.stack.private import private_settings
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,9 @@ def tiny_model_names(model_repository) -> list[str]:
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory, model_repository, tiny_model_names) -> Iterator[Settings]:
     """Settings of a running tritonserver that serves the tiny models; it can load the others of the repository."""
-    settings = private_settings(tmp_path_factory.mktemp("stack"), model_repository, response_cache_mb=16)
+    settings = private_settings(
+        tmp_path_factory.mktemp("stack"), model_repository=model_repository, response_cache_mb=16
+    )
     with stack.running(settings, ["triton"], models=tiny_model_names):
         yield settings
 
@@ -44,6 +46,6 @@ def local_stack(tmp_path_factory, model_repository, tiny_model_names) -> Iterato
 @pytest.fixture(scope="session")
 def local_store(tmp_path_factory, model_repository) -> Iterator[Settings]:
     """Settings of a running, empty aqlite; its password lies in ``stack_password_file``."""
-    settings = private_settings(tmp_path_factory.mktemp("store"), model_repository)
+    settings = private_settings(tmp_path_factory.mktemp("store"), model_repository=model_repository)
     with stack.running(settings, ["aqlite"]):
         yield settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from movie_world import PlainMovies, fresh_database, local_embedder
-from private_stack import private_settings
 
 from workshop import stack
 from workshop.data.movies import load_movies
@@ -22,6 +21,7 @@ from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph
 from workshop.recommend.movies import LEAST_SIMILARITY, MovieFilters, MovieRecommender, Weights, embedding_versions
 from workshop.serving.client import TritonClient
 from workshop.serving.text import TextEmbedder
+from workshop.stack.private import private_settings
 from workshop.store import vector_index
 from workshop.store.bulk import upsert
 from workshop.store.embeddings import as_stored, embed_collection
@@ -185,7 +185,7 @@ def test_stop_while_embedding_is_repaired_by_running_again(movies, error):
 @pytest.mark.slow
 def test_triton_that_stops_in_the_middle_of_a_load(movies, tmp_path, model_repository):
     """The real server is stopped while it embeds, started again, and the load repeated."""
-    settings = private_settings(tmp_path / "stack", model_repository)
+    settings = private_settings(tmp_path / "stack", model_repository=model_repository)
     prepare_sentence_bert(settings)
     with (
         stack.running(settings, ["triton"], models=["sentence_bert"]),

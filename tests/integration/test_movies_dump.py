@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from movie_world import fresh_database
-from private_stack import private_settings
 
 from scripts import make_dump as make_dump_script
 from scripts import restore_dump as restore_dump_script
@@ -18,6 +17,7 @@ from workshop import stack
 from workshop.data.movies import load_movies
 from workshop.errors import DataMissingError, DumpError, StoreSchemaError, StoreUnreachableError
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph
+from workshop.stack.private import private_settings
 from workshop.store.bulk import upsert
 from workshop.store.connection import connect
 from workshop.store.dump import file_stem, make_dump
@@ -237,7 +237,7 @@ def test_scripts(source, dump, local_store, tmp_path, monkeypatch, capsys):
 def test_store_that_stops_in_the_middle_of_a_load(tmp_path, source, local_store, model_repository):
     """The store is stopped for real while a catalogue is written, started again, and the load repeated."""
     catalogue = load_movies(local_store, "tiny")
-    settings = private_settings(tmp_path / "stack", model_repository)
+    settings = private_settings(tmp_path / "stack", model_repository=model_repository)
     with stack.running(settings, ["aqlite"]):
         database = connect(settings)
 

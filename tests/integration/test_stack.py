@@ -16,12 +16,12 @@ import pytest
 import tiny_models
 from arango import ArangoClient
 from arango.exceptions import ServerConnectionError
-from private_stack import free_ports, private_settings
 
 from workshop import stack
 from workshop.errors import PortInUseError, ServerDiedError, SettingsError, StackError, StartTimeoutError
 from workshop.settings import PROJECT_ROOT
 from workshop.stack import process, triton
+from workshop.stack.private import free_ports, private_settings
 
 ROW = ("FP32", [-1])
 
@@ -39,7 +39,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture
 def settings(tmp_path, repository):
-    settings = private_settings(tmp_path / "stack", repository)
+    settings = private_settings(tmp_path / "stack", model_repository=repository)
     yield settings
     stack.down(settings)
 

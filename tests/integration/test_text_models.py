@@ -271,9 +271,9 @@ def test_nobody_listening_is_said_at_once(protocol, served):
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_a_server_that_stops_in_mid_run_ends_the_run_with_a_clear_error(tmp_path, model_repository, served, protocol):
-    from private_stack import private_settings
+    from workshop.stack.private import private_settings
 
-    settings = private_settings(tmp_path / "stack", model_repository, triton_protocol=protocol)
+    settings = private_settings(tmp_path / "stack", model_repository=model_repository, triton_protocol=protocol)
     with (
         stack.running(settings, ["triton"], models=["text_tokenizer"]),
         TritonClient.from_settings(settings, in_flight=2, retries=1) as client,

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from private_stack import private_settings
 
 from workshop import stack
 from workshop.runner.execute import check_kernel
@@ -19,6 +18,7 @@ from workshop.runner.parameters import assign_parameters
 from workshop.runner.servers import needed_services
 from workshop.runner.session import NotebookResult, run_entry
 from workshop.settings import Settings, load_settings
+from workshop.stack.private import private_settings
 
 INDEX = load_index()
 GENERATED = ("*.pt", "*.onnx", "*.json", "tokenization.py", "__pycache__", ".*")
@@ -44,7 +44,7 @@ def settings(tmp_path_factory) -> Iterator[Settings]:
     """Settings of running servers whose model repository holds only what is committed."""
     repository = tmp_path_factory.mktemp("models") / "repository"
     shutil.copytree(load_settings().model_repository, repository, ignore=shutil.ignore_patterns(*GENERATED))
-    settings = private_settings(tmp_path_factory.mktemp("stack"), repository, data_size="tiny")
+    settings = private_settings(tmp_path_factory.mktemp("stack"), model_repository=repository, data_size="tiny")
     with stack.running(settings, needed_services(INDEX.notebook, settings)):
         yield settings
 

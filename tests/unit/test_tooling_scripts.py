@@ -12,11 +12,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from private_stack import free_ports
 
 from scripts import check_environment, strip_notebooks, update_readme
 from workshop import errors
 from workshop.settings import PROJECT_ROOT, Settings
+from workshop.stack.private import free_ports
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
