@@ -87,10 +87,10 @@ def evaluate(scorer: Scorer, baskets: Baskets, k: int = 10, *, batch: int = 512)
 
 def recommend(scorer: Scorer, given: sp.csr_matrix, k: int = 10) -> np.ndarray:
     """The ``k`` best products for each basket, best first, none of them in it; int64 ``[baskets, k]``."""
-    scores = np.array(scorer(given), dtype=np.float64)
-    scores[given.nonzero()] = -np.inf
-    top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(top, np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable"), axis=1)
+    cost = np.negative(scorer(given), dtype=np.float32)
+    cost[given.nonzero()] = np.inf
+    top = np.argpartition(cost, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(top, np.argsort(np.take_along_axis(cost, top, axis=1), axis=1, kind="stable"), axis=1)
 
 
 # --- recommenders ---------------------------------------------------------------------------------------------
