@@ -1,12 +1,15 @@
 """Co-purchases as stored: once per pair, whatever the edge list looks like."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from workshop.errors import DataInvalidError
-from workshop.recommend.product_graph import co_purchase_edges, embedding_documents, undirected
+from workshop.recommend.product_graph import co_purchase_edges, embedding_documents, model_version, undirected
 from workshop.serving.graphsage import ProductEmbeddings
+from workshop.settings import load_settings
 
 
 def test_both_directions_loops_and_duplicates_become_one_pair():
@@ -55,3 +58,12 @@ def test_vectors_without_direction_are_refused(vector):
     said = ProductEmbeddings(np.array([vector], dtype=np.float32), np.zeros((1, 3), dtype=np.float32))
     with pytest.raises(DataInvalidError, match="embeddings: 1 rows"):
         next(embedding_documents(["p"], said, ["A", "B", "C"], "model 1"))
+
+
+def test_dump_is_small_and_of_the_weights_in_checkpoints():
+    settings = load_settings()
+    folder = settings.dump_dir / "products"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (weights,) = settings.checkpoint_dir.glob("*_mini.safetensors")
+    assert manifest["embedding_models"] == {"products": [model_version(weights)]}
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 12e6
