@@ -6,6 +6,7 @@ machine, and an empty store that is filled with all of TMDB 5000.
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -43,8 +44,8 @@ def measure(ids: set[str]) -> Iterator[dict]:
         before = embed_alone(embed, catalogue) if "catalogue_efficiency" in ids else 0.0
         report, search, seconds = embed_store_index(settings, database, embed)
         if "catalogue_efficiency" in ids:
-            # the better of two runs, one on each side, so that a busy machine does not flatter the load
-            alone = max(before, embed_alone(embed, catalogue))
+            # measured on both sides of the load, so that a machine that grows busy or idle favours neither
+            alone = statistics.harmonic_mean([before, embed_alone(embed, catalogue)])
             yield catalogue_efficiency(database, report, seconds, alone)
         if "movie_relevance" in ids:
             yield movie_relevance(database, {movie.key: movie for movie in catalogue.movies})

@@ -26,8 +26,9 @@ TEXT_OF_EMBEDDING = "embedding_of"
 
 STORED_DECIMALS = 7
 """A float32 of a normalised vector keeps this many decimals; writing more digits makes documents twice as long."""
-PAGE_DOCUMENTS = 2048
-BATCH_TEXTS = 256
+PAGE_DOCUMENTS = 4096
+BATCH_TEXTS = 1024
+"""Between two batches a served model runs dry for a moment, so batches are large; a stop loses two at most."""
 
 
 @dataclass(frozen=True)
