@@ -195,7 +195,7 @@ class _PlanWriter:
             outVariable=variable_object(node.variable),
             scoreOutVariable=variable_object(node.score),
             expression=self.expression(node.call),
-            filters=[self.expression(condition) for condition in node.conditions],
+            filters=[self.expression(condition) for condition in (*node.before, *node.after)],
             ascending=not node.descending,
             limit=node.count,
         )

@@ -161,7 +161,8 @@ class EnumerateNearVectors(PlanNode):
 class ExactVectors(PlanNode):
     """The ``count`` best documents by an exact score against one query vector, best first.
 
-    ``call`` computes the score of one document; ``conditions`` must hold for each.
+    ``call`` computes the score of one document; ``before`` and ``after`` are the conditions that stand before and
+    after its computation and must hold for each document.
     """
 
     variable: Variable
@@ -169,13 +170,15 @@ class ExactVectors(PlanNode):
     collection: str
     path: tuple[str, ...]
     call: ast.Call
-    conditions: tuple[ast.Expr, ...]
+    before: tuple[ast.Expr, ...]
+    after: tuple[ast.Expr, ...]
     descending: bool
     count: int
 
     def _expressions(self) -> Iterator[ast.Expr]:
+        yield from self.before
         yield self.call
-        yield from self.conditions
+        yield from self.after
 
     def _outputs(self) -> tuple[Variable, ...]:
         return (self.variable, self.score)

@@ -16,9 +16,12 @@ from aqlite.aql.expressions import UNSET, Closure, ExpressionCompiler, Frame
 from aqlite.aql.runtime import CHECK_MASK, Runtime
 from aqlite.aql.stages import Stage, rows_stage
 from aqlite.errors import ArangoError
-from aqlite.storage.api import UNBOUNDED
+from aqlite.storage.api import UNBOUNDED, VectorColumn
 
 Documents = Callable[[Frame], Iterator[dict[str, Any]]]
+
+_SHORTEST, _LONGEST = 1e-15, 1e15
+"""Lengths of vectors whose squares and products single precision holds."""
 
 
 def index_documents(runtime: Runtime, expressions: ExpressionCompiler, node: p.IndexScan) -> Documents:
@@ -155,93 +158,128 @@ def query_vector(value: Any) -> list[float]:
 def exact_vector_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stage, node: p.ExactVectors) -> Stage:
     """Stage that yields the documents with the best scores, best first.
 
-    The cached matrix gives single-precision scores for the whole collection; documents are then scored exactly in that
-    order, until no later one can be among the best. Where the collection has no such matrix, each document is scored.
+    The cached column of vectors gives single-precision scores; its documents are then scored exactly in that order,
+    until no later one can be among the best. Documents that single precision cannot rank are scored one by one.
     """
     vector = expressions.compile(node.call.arguments[1])
     emptied = expressions.enter_loop(node.variable, node.score)
     scorer = _ExactScorer(
-        runtime, node, expressions.compile(node.call), expressions.compile_all(node.conditions), emptied
+        runtime,
+        node,
+        expressions.compile_all(node.before),
+        expressions.compile(node.call),
+        expressions.compile_all(node.after),
+        emptied,
     )
     view, statistics = runtime.view, runtime.statistics
 
     def rows(frame: Frame) -> list[tuple]:
         if node.count == 0:
             return []
-        column = view.vector_matrix(node.collection, node.path)
-        ranking = None if column is None else rank_column(node.call.name, vector(frame), *column[1:])
         statistics.scanned_full += view.count(node.collection)
-        if ranking is None:
-            return scorer.best_of_all(frame)
-        return scorer.best_by_ranking(frame, column[0], ranking)
+        query = vector(frame)
+        column = view.vector_column(node.collection, node.path, len(query)) if _is_vector(query) else None
+        ranking = None if column is None else rank_column(node.call.name, query, column)
+        scored = scorer.all_scores(frame) if ranking is None else scorer.best_by_ranking(frame, ranking)
+        pick = heapq.nlargest if node.descending else heapq.nsmallest
+        return [(document, score) for _, document, score in pick(node.count, scored, key=itemgetter(0))]
 
     return rows_stage(runtime, source, rows, [node.variable.slot, node.score.slot], emptied)
 
 
+Scored = tuple[tuple, dict[str, Any], Any]
+"""Sort key of a score, document, score."""
+
+
 @dataclass(frozen=True)
 class _ExactScorer:
-    """Scores documents exactly and picks the best; both ways give (document, score) pairs, best first."""
+    """Scores documents exactly: the conditions before the score, the score, the conditions after it."""
 
     runtime: Runtime
     node: p.ExactVectors
+    before: list[Closure]
     call: Closure
-    conditions: list[Closure]
+    after: list[Closure]
     emptied: list[int]
 
-    def score(self, frame: Frame, document: dict[str, Any]) -> tuple[bool, Any]:
-        """Whether all conditions hold for a document, and its score."""
+    def score(self, frame: Frame, document: dict[str, Any]) -> Scored | None:
+        """A document with its score; None when a condition does not hold."""
         frame[self.node.variable.slot] = document
         for memo in self.emptied:
             frame[memo] = UNSET
-        score = frame[self.node.score.slot] = self.call(frame)
-        accepted = all(v.truthy(condition(frame)) for condition in self.conditions)
-        self.runtime.statistics.filtered += not accepted
-        return accepted, score
+        if all(v.truthy(condition(frame)) for condition in self.before):
+            score = frame[self.node.score.slot] = self.call(frame)
+            if all(v.truthy(condition(frame)) for condition in self.after):
+                return v.sort_key(score), document, score
+        self.runtime.statistics.filtered += 1
+        return None
 
-    def best_by_ranking(self, frame: Frame, keys: list[str], ranking: Ranking) -> list[tuple]:
-        """Score documents in the order of the ranking, until no other one can be among the best."""
-        node, view = self.node, self.runtime.view
-        best: list[tuple] = []
-        bound = None
-        for number, position in enumerate(ranking.order(node.descending)):
-            if not number & CHECK_MASK:
-                self.runtime.context.check()
-            if bound is not None and ranking.beyond(position, bound, node.descending):
-                break
-            document = view.get(node.collection, keys[position])
-            accepted, score = self.score(frame, document)
-            if accepted:
-                best.append((score, position, document))
-                if len(best) == node.count:
-                    bound = (min if node.descending else max)(entry[0] for entry in best)
-        best.sort(key=lambda entry: (-entry[0] if node.descending else entry[0], entry[1]))
-        return [(document, score) for score, _, document in best[: node.count]]
-
-    def best_of_all(self, frame: Frame) -> list[tuple]:
-        """Score every document."""
-        scored = self._scored(frame)
-        pick = heapq.nlargest if self.node.descending else heapq.nsmallest
-        return [(document, score) for _, document, score in pick(self.node.count, scored, key=itemgetter(0))]
-
-    def _scored(self, frame: Frame) -> Iterator[tuple]:
+    def all_scores(self, frame: Frame) -> Iterator[Scored]:
+        """All documents of the collection in scan order."""
         for number, document in enumerate(self.runtime.view.scan(self.node.collection)):
             if not number & CHECK_MASK:
                 self.runtime.context.check()
-            accepted, score = self.score(frame, document)
-            if accepted:
-                yield v.sort_key(score), document, score
+            scored = self.score(frame, document)
+            if scored is not None:
+                yield scored
+
+    def best_by_ranking(self, frame: Frame, ranking: Ranking) -> list[Scored]:
+        """In scan order: the documents that the ranking leaves out, and those of it that may be among the best."""
+        descending, count = self.node.descending, self.node.count
+        found = [
+            (rid, scored)
+            for rid, document in self._documents(ranking.left_out())
+            if (scored := self.score(frame, document)) is not None
+        ]
+        ranked: list[tuple[int, Scored]] = []
+        bound = None
+        positions = ranking.order(descending)
+        for position, (rid, document) in zip(positions, self._documents(ranking.rows(positions)), strict=True):
+            if bound is not None and ranking.beyond(position, bound, descending):
+                break
+            scored = self.score(frame, document)
+            if scored is not None:
+                ranked.append((rid, scored))
+                if len(ranked) == count:
+                    bound = (min if descending else max)(score for _, (_, _, score) in ranked)
+        return [scored for _, scored in sorted(found + ranked, key=itemgetter(0))]
+
+    def _documents(self, rows: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Row id and document of rows int64 [n, 2]."""
+        view, name = self.runtime.view, self.node.collection
+        for start in range(0, len(rows), CHECK_MASK + 1):
+            self.runtime.context.check()
+            chunk = rows[start : start + CHECK_MASK + 1].tolist()
+            for (rid, _), document in zip(chunk, view.documents_of(name, chunk), strict=True):
+                yield rid, document
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Single-precision scores of a collection's documents, float32 [n], and a bound of their error."""
+    """Single-precision scores of a column's vectors, float32 [n], and a bound of the error of those in ``usable``.
 
+    The others are too long, too short or without direction for single precision: ``usable`` is bool [n].
+    """
+
+    column: VectorColumn
     scores: np.ndarray
+    usable: np.ndarray
     error: float
 
-    def order(self, descending: bool) -> list[int]:
-        """Positions, best score first, equal scores in order of position."""
-        return np.argsort(-self.scores if descending else self.scores, kind="stable").tolist()
+    def order(self, descending: bool) -> np.ndarray:
+        """Usable positions, best score first."""
+        positions = np.flatnonzero(self.usable)
+        scores = self.scores[positions]
+        return positions[np.argsort(-scores if descending else scores, kind="stable")]
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """Row ids and revisions of positions, int64 [len(positions), 2]."""
+        return np.stack([self.column.rids[positions], self.column.revs[positions]], axis=1)
+
+    def left_out(self) -> np.ndarray:
+        """Rows without a usable vector in scan order, int64 [m, 2]."""
+        rows = np.concatenate([self.column.others, self.rows(np.flatnonzero(~self.usable))])
+        return rows[np.argsort(rows[:, 0])]
 
     def beyond(self, position: int, bound: float, descending: bool) -> bool:
         """Whether a document's exact score is certainly worse than ``bound``."""
@@ -249,20 +287,21 @@ class Ranking:
         return score + self.error < bound if descending else score - self.error > bound
 
 
-def rank_column(function: str, query: Any, matrix: np.ndarray, norms: np.ndarray) -> Ranking | None:
-    """Scores of all rows of ``matrix`` float32 [n, d], with Euclidean ``norms`` float32 [n], against a query.
-
-    None when the query is no vector of that width, when a cosine has no value, or when single precision overflows.
-    """
-    if query.__class__ is not list or len(query) != matrix.shape[1] or not all(map(v.is_number, query)):
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
+def rank_column(function: str, query: list[v.Number], column: VectorColumn) -> Ranking | None:
+    """Scores of a column's vectors against a query of their width; None when single precision cannot hold the query."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         wanted = np.asarray(query, dtype=np.float32)
-        length, longest = float(np.linalg.norm(wanted)), float(norms.max())
+        length, norms = float(np.linalg.norm(wanted)), column.norms
         if function == "L2_DISTANCE":
-            ranking = Ranking(np.linalg.norm(matrix - wanted, axis=1), 1e-5 * (1 + length + longest))
-        elif length > 0 and norms.min() > 0:
-            ranking = Ranking(matrix @ wanted / (norms * length), 1e-4)
-        else:
+            usable = norms < _LONGEST
+            longest = float(norms[usable].max(initial=0))
+            scores, error = np.linalg.norm(column.matrix - wanted, axis=1), 1e-5 * (1 + length + longest)
+            return Ranking(column, scores, usable, error) if length < _LONGEST else None
+        if not _SHORTEST < length < _LONGEST:
             return None
-    return ranking if np.isfinite(ranking.scores).all() else None
+        usable = (norms > _SHORTEST) & (norms < _LONGEST)
+        return Ranking(column, column.matrix @ (wanted / length) / norms, usable, 1e-4)
+
+
+def _is_vector(value: Any) -> bool:
+    return value.__class__ is list and len(value) > 0 and all(map(v.is_number, value))

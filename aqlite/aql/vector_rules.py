@@ -68,14 +68,16 @@ def use_exact_vectors(plan: p.QueryPlan, block: p.BlockPlan, applied: Applied) -
     loop, call, path, filters, limit = found
     if limit.full_count:
         return
-    for old in (*filters, sort):
-        block.nodes.remove(old)
     score = _new_variable(plan)
     known = _known_score(block, call, score)
+    computed = next(node for node in block.nodes if _mentions(node, known))
+    before = tuple(node.condition for node in filters if block.nodes.index(node) < block.nodes.index(computed))
+    after = rewrite(tuple(node.condition for node in filters[len(before) :]), known)
+    for old in (*filters, sort):
+        block.nodes.remove(old)
     rewrite_nodes(block.nodes, known)
-    conditions = rewrite(tuple(filter_.condition for filter_ in filters), known)
     block.nodes[block.nodes.index(loop)] = p.ExactVectors(
-        loop.variable, score, loop.collection, path, call, conditions, sort.keys[0][1], limit.offset + limit.count
+        loop.variable, score, loop.collection, path, call, before, after, sort.keys[0][1], limit.offset + limit.count
     )
     applied("score-vectors-at-once")
 
@@ -153,6 +155,10 @@ def _known_score(block: p.BlockPlan, call: ast.Call, score: p.Variable) -> Repla
         return p.VarRef(score) if same else None
 
     return known
+
+
+def _mentions(node: p.PlanNode, known: Replacement) -> bool:
+    return any(known(part) is not None for expression in node.expressions() for part in p.walk(expression))
 
 
 def _is_approximate(part: Any) -> bool:

@@ -92,6 +92,28 @@ class WriteResult:
     ignored: bool = False
 
 
+@dataclass(frozen=True)
+class VectorColumn:
+    """All vectors of one width that an attribute holds at one state of a collection.
+
+    Attributes:
+        rids: int64 [n], row ids in scan order.  revs: int64 [n], their revisions.
+        matrix: float32 [n, d]; infinite where a number is beyond single precision.  norms: float32 [n], Euclidean.
+        others: int64 [m, 2], row id and revision of every document without such a vector, in scan order.
+    """
+
+    rids: np.ndarray
+    revs: np.ndarray
+    matrix: np.ndarray
+    norms: np.ndarray
+    others: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the arrays take."""
+        return sum(x.nbytes for x in (self.rids, self.revs, self.matrix, self.norms, self.others))
+
+
 class StoreView(Protocol):
     """A consistent view of one database; reads see one snapshot plus the view's own writes.
 
@@ -139,11 +161,11 @@ class StoreView(Protocol):
     def edges(self, name: str, vertex_id: str, direction: Direction) -> Iterator[Document]:
         """Edges of one edge collection at a vertex; a self-loop comes once for ``any``."""
 
-    def vector_matrix(self, name: str, path: tuple[str, ...]) -> tuple[list[str], np.ndarray, np.ndarray] | None:
-        """Cached column of vectors: ``(keys, float32 [n, d], float32 [n] Euclidean norms)`` in scan order.
+    def vector_column(self, name: str, path: tuple[str, ...], dimension: int) -> VectorColumn | None:
+        """Cached column of the vectors of one width; ``None`` when it would take too much memory."""
 
-        ``None`` unless the collection is not empty and every document there holds a list of numbers of one length.
-        """
+    def documents_of(self, name: str, rows: Sequence[tuple[int, int]]) -> list[Document]:
+        """Documents of rows ``(row id, revision)`` of this view's column of vectors, in their order."""
 
     def vector_search(
         self,

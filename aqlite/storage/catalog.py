@@ -82,7 +82,6 @@ class CollectionSql:
         self.drop = f"DROP TABLE {table}"
         self.clear = f"DELETE FROM {table}"
         self.scan = f"SELECT rid, rev FROM {table} ORDER BY rid"
-        self.columns = f"SELECT rid, rev, key FROM {table} ORDER BY rid"
         self.by_key = f"SELECT rid, rev FROM {table} WHERE key = ?"
         self.body = f"SELECT rev, body FROM {table} WHERE rid = ?"
         self.bodies = f"SELECT rid, rev, body FROM {table} WHERE rid IN (SELECT value FROM json_each(?))"

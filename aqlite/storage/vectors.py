@@ -11,14 +11,13 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aqlite.errors import ArangoError
-from aqlite.storage.api import Document, IndexInfo
+from aqlite.storage.api import Document, IndexInfo, VectorColumn
 from aqlite.storage.entries import attribute, field_text
 
 if TYPE_CHECKING:
@@ -30,24 +29,7 @@ if TYPE_CHECKING:
 METRICS = ("cosine", "l2", "innerProduct")
 _NUMBERS = {int, float}
 _MAX_BYTES = 256 * 2**20
-
-
-@dataclass(frozen=True)
-class VectorColumn:
-    """All vectors of one attribute at one state of a collection.
-
-    Attributes:
-        rids: int64 [n], row ids in scan order.  revs: int64 [n], their revisions.  keys: their ``_key``.
-        matrix: float32 [n, d].  norms: float32 [n], Euclidean.
-        complete: every document of the collection has a vector of width d.
-    """
-
-    rids: np.ndarray
-    revs: np.ndarray
-    keys: list[str]
-    matrix: np.ndarray
-    norms: np.ndarray
-    complete: bool
+_CHUNK = 512
 
 
 def is_vector(value: Any) -> bool:
@@ -74,38 +56,78 @@ def check_vector(index: IndexInfo, document: Document) -> None:
 
 
 def read_column(
-    view: View, collection: Collection, path: tuple[str, ...], dimension: int | None, previous: VectorColumn | None
+    view: View, collection: Collection, path: tuple[str, ...], dimension: int, previous: VectorColumn | None
 ) -> VectorColumn | None:
-    """Build the column, taking the rows that did not change from ``previous``; ``None`` when there is no vector."""
-    rows = view.column_rows(collection)
-    kept: dict[int, int] = {}
-    if previous is not None:
-        kept = {rev: position for position, rev in enumerate(previous.revs.tolist())}
-    changed = [(rid, rev) for rid, rev, _ in rows if rev not in kept]
-    fresh: dict[int, list[float]] = {}
-    for (_, rev), document in zip(changed, view.hydrate(collection, changed), strict=True):
-        value = attribute(document, path)
-        if is_vector(value):
-            fresh[rev] = value
-    if dimension is None:
-        dimension = previous.matrix.shape[1] if kept and previous else len(next(iter(fresh.values()), ()))
-    if dimension == 0 or len(rows) * dimension * 4 > _MAX_BYTES:
+    """Build the column, taking the rows that did not change from ``previous``; ``None`` when it would be too large."""
+    rows = _as_rows(view.all_rows(collection))
+    if len(rows) * dimension * 4 > _MAX_BYTES:
         return None
-    used = [row for row in rows if row[1] in kept or len(fresh.get(row[1], ())) == dimension]
-    matrix = np.empty((len(used), dimension), dtype=np.float32)
-    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which makes the column incomplete
-        for position, (_, rev, _) in enumerate(used):
-            vector = fresh.get(rev)
-            matrix[position] = previous.matrix[kept[rev]] if vector is None and previous else vector
-    finite = bool(np.isfinite(matrix).all())
+    if previous is None:
+        return _patched(_empty_column(dimension), view, collection, path, rows[:, 0], rows)
+    known = np.concatenate([np.stack([previous.rids, previous.revs], axis=1), previous.others])
+    changed = rows[~np.isin(rows[:, 1], known[:, 1])]
+    gone = known[~np.isin(known[:, 1], rows[:, 1])]
+    return _patched(previous, view, collection, path, np.concatenate([gone[:, 0], changed[:, 0]]), changed)
+
+
+def _patched(
+    column: VectorColumn,
+    view: View,
+    collection: Collection,
+    path: tuple[str, ...],
+    touched: np.ndarray,
+    rows: np.ndarray,
+) -> VectorColumn:
+    """The column with new content for the row ids ``touched``: that of ``rows`` int64 [k, 2], as the view sees them."""
+    is_read, vectors = _read_vectors(view, collection, path, column.matrix.shape[1], rows)
+    stays = ~np.isin(column.rids, touched)
+    kept = slice(None) if stays.all() else stays
+    rids = np.concatenate([column.rids[kept], rows[is_read, 0]])
+    order = np.argsort(rids, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    count = int(stays.sum())
+    matrix = np.empty((len(order), column.matrix.shape[1]), dtype=np.float32)
+    matrix[place[:count]] = column.matrix[kept]
+    matrix[place[count:]] = vectors
+    with np.errstate(over="ignore"):
+        norms = np.concatenate([column.norms[kept], np.linalg.norm(vectors, axis=1)])
+    others = np.concatenate([column.others[~np.isin(column.others[:, 0], touched)], rows[~is_read]])
     return VectorColumn(
-        rids=np.array([row[0] for row in used], dtype=np.int64),
-        revs=np.array([row[1] for row in used], dtype=np.int64),
-        keys=[row[2] for row in used],
+        rids=rids[order],
+        revs=np.concatenate([column.revs[kept], rows[is_read, 1]])[order],
         matrix=matrix,
-        norms=np.linalg.norm(matrix, axis=1),
-        complete=finite and len(used) == len(rows) > 0,
+        norms=norms[order],
+        others=others[np.argsort(others[:, 0])],
     )
+
+
+def _read_vectors(
+    view: View, collection: Collection, path: tuple[str, ...], dimension: int, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows hold a vector of the width, bool [k], and those vectors, float32 [found, d]."""
+    is_read = np.zeros(len(rows), dtype=bool)
+    vectors = np.empty((len(rows), dimension), dtype=np.float32)
+    found = 0
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK].tolist()
+        for position, document in enumerate(view.hydrate(collection, chunk), start):
+            value = attribute(document, path)
+            if is_vector(value) and len(value) == dimension:
+                with np.errstate(over="ignore"):  # numbers beyond float32 become infinite
+                    vectors[found] = value
+                is_read[position] = True
+                found += 1
+    return is_read, vectors[:found]
+
+
+def _as_rows(rows: list[tuple[int, int]]) -> np.ndarray:
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+
+def _empty_column(dimension: int) -> VectorColumn:
+    none = np.empty(0, dtype=np.int64)
+    return VectorColumn(none, none, np.empty((0, dimension), np.float32), np.empty(0, np.float32), none.reshape(0, 2))
 
 
 class VectorCache:
@@ -116,9 +138,7 @@ class VectorCache:
         self._filled: OrderedDict[str, tuple[int, faiss.Index]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def column(
-        self, view: View, collection: Collection, path: tuple[str, ...], dimension: int | None
-    ) -> VectorColumn | None:
+    def column(self, view: View, collection: Collection, path: tuple[str, ...], dimension: int) -> VectorColumn | None:
         """The column as the view sees it."""
         version = view.data_version(collection)
         slot = (collection.id, path, dimension)
@@ -201,7 +221,7 @@ class VectorCache:
 
 
 def _column_bytes(held: tuple[int, VectorColumn | None]) -> int:
-    return held[1].matrix.nbytes if held[1] is not None else 0
+    return held[1].nbytes if held[1] is not None else 0
 
 
 def _filled_bytes(held: tuple[int, faiss.Index]) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
 from aqlite.errors import ArangoError
@@ -19,6 +18,7 @@ from aqlite.storage.api import (
     Document,
     GraphInfo,
     IndexInfo,
+    VectorColumn,
 )
 from aqlite.storage.catalog import Catalog, Collection
 from aqlite.storage.entries import EXPANSION, distinct_rows, key_range, table_name
@@ -151,12 +151,13 @@ class View:
             rows = distinct_rows(rows)
         return self._documents(collection, rows)
 
-    def vector_matrix(self, name: str, path: tuple[str, ...]) -> tuple[list[str], np.ndarray, np.ndarray] | None:
+    def vector_column(self, name: str, path: tuple[str, ...], dimension: int) -> VectorColumn | None:
         """See ``StoreView``."""
-        column = self.store.vectors.column(self, self.find(name), tuple(path), None)
-        if column is None or not column.complete:
-            return None
-        return column.keys, column.matrix, column.norms
+        return self.store.vectors.column(self, self.find(name), tuple(path), dimension)
+
+    def documents_of(self, name: str, rows: Sequence[Row]) -> list[Document]:
+        """See ``StoreView``."""
+        return self.hydrate(self.find(name), rows)
 
     def vector_search(
         self,
@@ -171,9 +172,9 @@ class View:
         return self.store.vectors.search(self, self.find(name), index, query, k, n_probe, accept)
 
     # --- for the storage itself -------------------------------------------------------------------------------
-    def column_rows(self, collection: Collection) -> list[tuple[int, int, str]]:
-        """Row id, revision and key of every document in scan order."""
-        return self.connection.execute(collection.sql.columns).fetchall()
+    def all_rows(self, collection: Collection) -> list[Row]:
+        """Row id and revision of every document in scan order."""
+        return self.connection.execute(collection.sql.scan).fetchall()
 
     def trained_index(self, index: IndexInfo) -> bytes | None:
         """The trained part of a vector index; ``None`` before training."""

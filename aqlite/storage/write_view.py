@@ -147,7 +147,7 @@ class WriteView(View):
     def write_index_entries(self, collection: Collection, index: IndexInfo) -> None:
         """Fill a new index from the documents. Raises ArangoError 1210 when it is unique and they are not."""
         table = table_name(index)
-        for rid, rev, _ in self.column_rows(collection):
+        for rid, rev in self.all_rows(collection):
             for document in self.hydrate(collection, [(rid, rev)]):
                 for entry in index_entries(index, document):
                     if index.unique:

@@ -11,7 +11,7 @@ from aql_support import Database
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aqlite.aql import execute
+from aqlite.aql import QueryOptions, execute, optimizer
 from aqlite.aql.expressions import ExpressionCompiler
 
 
@@ -127,3 +127,74 @@ def test_optimised_and_plain_execution_agree(db: Database, query: str) -> None:
     ):
         plain = db.rows(query)
     assert sorted(map(json.dumps, optimised)) == sorted(map(json.dumps, plain))
+
+
+WIDTH = 3
+NUMBERS = st.one_of(st.integers(-2, 2), st.floats(-4, 4, width=16))
+VECTORS = st.lists(NUMBERS, min_size=WIDTH, max_size=WIDTH)
+NO_VECTORS = [None, "x", 1, {}, [], [1.0], [1, 2, 3, 4], [1, 2, True], [1, "2", 3], [1, None, 2], [[1, 2, 3]]]
+SPECIAL_VECTORS = [[0, 0, 0], [[1, 0, 0], [0, 0, 1]], [1e300, 0, 1], [1e-30, 2e-30, 0], [1e19, 1e19, 1], [1e-16, 0, 1]]
+ODD_VALUES = st.sampled_from([*NO_VECTORS, *SPECIAL_VECTORS])
+VECTOR_QUERIES = [
+    "FOR d IN near FILTER d.v != null LET s = {score} SORT s {order} LIMIT {limit} RETURN [d._key, s]",
+    "FOR d IN near FILTER d.v != null && d.n > 0 FILTER d.n != 2 LET s = {score} SORT s {order} LIMIT {limit} "
+    "RETURN [d._key, s]",
+    "FOR d IN near LET s = {score} SORT s {order} LIMIT {limit} RETURN [d._key, s]",
+    "FOR d IN near LET s = {score} FILTER s != null FILTER d.n < 3 SORT s {order} LIMIT {limit} RETURN [d._key, s]",
+    "FOR d IN near LET s = {score} FILTER d.n IN [0, 1, 2] FILTER s < 0.5 LET t = s * 2 SORT s {order} LIMIT {limit} "
+    "RETURN [d._key, t]",
+    "FOR d IN near FILTER d.n == null OR d.v.x == null SORT {score} {order} LIMIT {limit} RETURN d._key",
+]
+
+
+@pytest.fixture(scope="module")
+def near(db: Database) -> Database:
+    db.collection("near")
+    return db
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    documents=st.lists(
+        st.fixed_dictionaries({"n": st.integers(0, 3)}, optional={"v": VECTORS | VECTORS | ODD_VALUES}), max_size=12
+    ),
+    wanted=VECTORS | VECTORS | VECTORS | ODD_VALUES,
+    query=st.sampled_from(VECTOR_QUERIES),
+    score=st.sampled_from(["COSINE_SIMILARITY(d.v, @q)", "COSINE_SIMILARITY(@q, d.v)", "L2_DISTANCE(d.v, @q)"]),
+    order=st.sampled_from(["ASC", "DESC"]),
+    limit=st.sampled_from(["1", "2", "1, 3", "20"]),
+)
+def test_scoring_vectors_at_once_gives_the_rows_and_warnings_of_scoring_one_by_one(
+    near: Database, documents: list[dict], wanted: object, query: str, score: str, order: str, limit: str
+) -> None:
+    with near.store.write("_system") as view:
+        view.truncate("near")
+        for document in documents:
+            view.insert("near", document)
+    text, bound = query.format(score=score, order=order, limit=limit), {"q": wanted}
+    every_warning = QueryOptions(max_warning_count=1000)
+    assert "EnumerateExactVectorsNode" in near.node_types(text, bound)
+    at_once = near.result(text, bound, every_warning)
+    with mock.patch.object(optimizer, "use_exact_vectors"):
+        one_by_one = near.result(text, bound, every_warning)
+    with mock.patch.object(execute, "optimize"):
+        plain = near.result(text, bound, every_warning)
+    assert at_once.rows == one_by_one.rows == plain.rows
+    assert at_once.warnings == one_by_one.warnings
+    if "FILTER" not in query.partition("LET")[2]:  # otherwise the optimiser moves a filter before the score
+        assert at_once.warnings == plain.warnings
+
+
+def test_no_warning_comes_from_documents_that_an_earlier_filter_removes(near: Database) -> None:
+    with near.store.write("_system") as view:
+        view.truncate("near")
+        for value in ([1, 0, 0], None, [0, 1, 0]):
+            view.insert("near", {"v": value})
+    search = "LET s = COSINE_SIMILARITY(d.v, @q) SORT s DESC LIMIT 5 RETURN s"
+    filtered = near.result(f"FOR d IN near FILTER d.v != null {search}", {"q": [1, 0, 0]})
+    assert (filtered.rows, filtered.warnings) == ([1, 0], [])
+    every = near.result(f"FOR d IN near {search}", {"q": [1, 0, 0]})
+    assert every.rows == [1, 0, None]
+    assert [warning["code"] for warning in every.warnings] == [1542]
+    no_query = near.result(f"FOR d IN near FILTER d.v != null {search}", {"q": None})
+    assert (no_query.rows, len(no_query.warnings)) == ([None, None], 2)

@@ -9,6 +9,7 @@ from aqlite.errors import ArangoError
 from aqlite.storage import definitions
 from aqlite.storage.api import IndexInfo
 from aqlite.storage.store import Store
+from aqlite.storage.view import View
 
 WIDTH, COUNT = 16, 400
 
@@ -92,35 +93,48 @@ def test_changes_show_at_once_and_only_in_their_own_view(store, vectors):
             view.insert("c", {"_key": "new", "v": target})
             view.remove("c", "0")
             assert view.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "new"
-            assert view.vector_matrix("c", ("v",))[0][-1] == "new"
+            assert column_keys(view)[-1] == "new"
         assert before.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "0"
-        assert before.vector_matrix("c", ("v",))[0][0] == "0"
+        assert column_keys(before)[0] == "0"
     with store.read("_system") as after:
         assert after.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "new"
-        assert after.vector_matrix("c", ("v",))[0][0] == "1"
+        assert column_keys(after)[0] == "1"
 
 
-def test_the_matrix_holds_rows_in_scan_order(store, vectors):
+def column_keys(view: View) -> list[str]:
+    """Keys of the documents in the column of vectors, in its order."""
+    column = view.vector_column("c", ("v",), WIDTH)
+    rows = list(zip(column.rids.tolist(), column.revs.tolist(), strict=True))
+    return [document["_key"] for document in view.documents_of("c", rows)]
+
+
+def test_the_column_holds_rows_in_scan_order(store, vectors):
     with store.read("_system") as view:
-        keys, matrix, norms = view.vector_matrix("c", ("v",))
-        assert keys == [document["_key"] for document in view.scan("c")]
-        assert matrix.dtype == norms.dtype == np.float32
-        np.testing.assert_allclose(matrix, vectors, rtol=1e-6)
-        np.testing.assert_allclose(norms, np.linalg.norm(vectors, axis=1), rtol=1e-6)
-        assert view.vector_matrix("c", ("missing",)) is None
-        assert view.vector_matrix("e", ("v",)) is None
+        assert column_keys(view) == [document["_key"] for document in view.scan("c")]
+        column = view.vector_column("c", ("v",), WIDTH)
+        assert column.matrix.dtype == column.norms.dtype == np.float32
+        assert column.others.shape == (0, 2)
+        np.testing.assert_allclose(column.matrix, vectors, rtol=1e-6)
+        np.testing.assert_allclose(column.norms, np.linalg.norm(vectors, axis=1), rtol=1e-6)
+        assert len(view.vector_column("c", ("missing",), WIDTH).others) == COUNT
+        assert len(view.vector_column("c", ("v",), WIDTH + 1).others) == COUNT
+        assert view.vector_column("e", ("v",), WIDTH).matrix.shape == (0, WIDTH)
 
 
-@pytest.mark.parametrize("odd", [None, [1.0], "text", [1.0] * (WIDTH - 1) + ["1"], [True] * WIDTH, [1e300] * WIDTH])
-def test_one_odd_document_switches_the_matrix_off(store, vectors, odd):
+@pytest.mark.parametrize("odd", [None, [1.0], "text", [1.0] * (WIDTH - 1) + ["1"], [True] * WIDTH])
+def test_documents_without_a_vector_stand_beside_the_column(store, vectors, odd):
     with store.write("_system") as view:
-        view.insert("c", {"_key": "odd", "v": odd})
+        view.replace("c", "7", {"v": odd})
     with store.read("_system") as view:
-        assert view.vector_matrix("c", ("v",)) is None
+        column = view.vector_column("c", ("v",), WIDTH)
+        assert len(column.rids) == COUNT - 1
+        (other,) = view.documents_of("c", column.others.tolist())
+        assert (other["_key"], other["v"]) == ("7", odd)
     with store.write("_system") as view:
-        view.remove("c", "odd")
+        view.remove("c", "7")
     with store.read("_system") as view:
-        assert len(view.vector_matrix("c", ("v",))[0]) == COUNT
+        assert len(view.vector_column("c", ("v",), WIDTH).others) == 0
+        assert column_keys(view) == [str(number) for number in range(COUNT) if number != 7]
 
 
 def test_the_index_refuses_documents_it_cannot_hold(store, vectors):
