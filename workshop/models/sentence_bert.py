@@ -22,6 +22,8 @@ SIGNATURE = ModelSignature(
     outputs=(TensorSpec("embedding__0", "FP32", (EMBEDDING_SIZE,)),),
     max_batch_size=64,
     queue_delay_us=0,
+    # two copies that each keep one core busy embed a fifth more texts than one copy on two cores
+    instances=2,
     response_cache=True,
 )
 

@@ -43,7 +43,8 @@ class TritonClient:
         url: ``host:port`` of the protocol's port, without a scheme.
         protocol: ``grpc`` or ``http``.
         timeout: seconds one request may take.
-        in_flight: requests kept under way at once by :meth:`infer` and :meth:`infer_many`.
+        in_flight: requests kept under way at once by :meth:`infer` and :meth:`infer_many`: one more than a model
+            has instances keeps them busy without making full requests wait for each other.
         retries: further attempts after the connection broke or was refused. Inference has no side effects, so
             sending it again is safe; a request that timed out is not sent again, since the server may still be busy.
     """
@@ -54,7 +55,7 @@ class TritonClient:
         *,
         protocol: Literal["grpc", "http"] = "grpc",
         timeout: float = 300.0,
-        in_flight: int = 4,
+        in_flight: int = 3,
         retries: int = 2,
     ) -> None:
         self.url = url
