@@ -69,6 +69,7 @@ class Server:
         self.queries = QueryRegistry()
         self.jobs = JobRegistry()
         self.transactions = TransactionRegistry(self.store, self.limits.transaction_idle_seconds)
+        parse_query("RETURN 1")  # builds the parser's tables, so that no client waits for them
         self._stop = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._housekeeper.start()
@@ -84,7 +85,6 @@ class Server:
         self.store.close()
 
     def _keep_house(self) -> None:
-        parse_query("RETURN 1")  # builds the parser's tables, so that no client waits for them
         last_expiry = time.monotonic()
         while not self._stop.wait(1.0):
             self.cursors.drop_expired()
