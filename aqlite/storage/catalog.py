@@ -84,6 +84,7 @@ class CollectionSql:
         self.scan = f"SELECT rid, rev FROM {table} ORDER BY rid"
         self.by_key = f"SELECT rid, rev FROM {table} WHERE key = ?"
         self.body = f"SELECT rev, body FROM {table} WHERE rid = ?"
+        self.among = f"SELECT rid, rev FROM {table} WHERE rid IN (SELECT value FROM json_each(?)) ORDER BY rid"
         self.bodies = f"SELECT rid, rev, body FROM {table} WHERE rid IN (SELECT value FROM json_each(?))"
         self.insert = f"INSERT INTO {table} (key, rev, body{ends}) VALUES (?, ?, ?{marks})"
         self.update = f"UPDATE {table} SET rev = ?, body = ?{sets} WHERE rid = ?"

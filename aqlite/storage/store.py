@@ -185,16 +185,19 @@ class Store:
     def commit(self, view: WriteView) -> None:
         """Make the view's changes durable."""
         definitions.train_waiting_indexes(view)
+        versions: dict[int, int] = {}
         for collection, revision in view.revisions.items():
-            self._writer.execute(
+            ((versions[collection],),) = self._writer.execute(
                 "UPDATE statistics SET documents = documents + ?, version = version + 1, revision = ? "
-                "WHERE collection = ?",
+                "WHERE collection = ? RETURNING version",
                 (view.documents_added.get(collection, 0), revision, collection),
-            )
+            ).fetchall()
         self._writer.execute("UPDATE meta SET value = ? WHERE name = 'tick' AND value < ?", (self._last_tick,) * 2)
         if view.revisions:
             self._writer.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (max(view.revisions.values()),))
         self._writer.execute("COMMIT")
+        for collection, version in versions.items():
+            self.vectors.note_commit(collection, version, view.changed_rids[collection])
         if view.catalog.version > self._catalog.version:
             self._catalog = view.catalog
 

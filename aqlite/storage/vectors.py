@@ -30,6 +30,9 @@ METRICS = ("cosine", "l2", "innerProduct")
 _NUMBERS = {int, float}
 _MAX_BYTES = 256 * 2**20
 _CHUNK = 512
+MAX_LOGGED_ROWS = 10_000
+"""Changed rows of a collection that are remembered, so that a held column is patched instead of compared."""
+_MAX_LOGGED_COMMITS = 1_000
 
 
 def is_vector(value: Any) -> bool:
@@ -68,6 +71,17 @@ def read_column(
     changed = rows[~np.isin(rows[:, 1], known[:, 1])]
     gone = known[~np.isin(known[:, 1], rows[:, 1])]
     return _patched(previous, view, collection, path, np.concatenate([gone[:, 0], changed[:, 0]]), changed)
+
+
+def patch_column(
+    view: View, collection: Collection, path: tuple[str, ...], column: VectorColumn, rids: set[int]
+) -> VectorColumn | None:
+    """The column as the view sees it, when no other rows than ``rids`` differ from another state's ``column``."""
+    rows = _as_rows(view.rows_among(collection, list(rids)))
+    dimension = column.matrix.shape[1]
+    if (len(column.rids) + len(column.others) + len(rows)) * dimension * 4 > _MAX_BYTES:
+        return read_column(view, collection, path, dimension, column)
+    return _patched(column, view, collection, path, np.array(list(rids), dtype=np.int64), rows)
 
 
 def _patched(
@@ -136,6 +150,7 @@ class VectorCache:
     def __init__(self) -> None:
         self._columns: OrderedDict[tuple, tuple[int, VectorColumn | None]] = OrderedDict()
         self._filled: OrderedDict[str, tuple[int, faiss.Index]] = OrderedDict()
+        self._commits: dict[int, dict[int, set[int]]] = {}
         self._lock = threading.Lock()
 
     def column(self, view: View, collection: Collection, path: tuple[str, ...], dimension: int) -> VectorColumn | None:
@@ -147,11 +162,59 @@ class VectorCache:
             if held is not None and held[0] == version:
                 self._columns.move_to_end(slot)
                 return held[1]
-        column = read_column(view, collection, path, dimension, held[1] if held else None)
+        column = self._current(view, collection, path, dimension, held)
         if version is not None:
             with self._lock:
-                _keep(self._columns, slot, (version, column), _column_bytes)
+                held = self._columns.get(slot)
+                if held is None or held[0] < version:  # an old snapshot does not take the place of a newer state
+                    _keep(self._columns, slot, (version, column), _column_bytes)
         return column
+
+    def _current(
+        self,
+        view: View,
+        collection: Collection,
+        path: tuple[str, ...],
+        dimension: int,
+        held: tuple[int, VectorColumn | None] | None,
+    ) -> VectorColumn | None:
+        """The column as the view sees it, made from that of another state as far as there is one."""
+        if held is None or held[1] is None:
+            return read_column(view, collection, path, dimension, None)
+        own = view.own_changes(collection)
+        committed = self._changed_between(collection.id, held[0], view.committed_version(collection))
+        if own is None or committed is None:
+            return read_column(view, collection, path, dimension, held[1])
+        return patch_column(view, collection, path, held[1], committed | own)
+
+    def note_commit(self, collection: int, version: int, rids: set[int] | None) -> None:
+        """Remember which rows the commit that led to ``version`` changed; ``None``: too many to say.
+
+        Only for collections of which a column is held, at most ``MAX_LOGGED_ROWS`` rows each.
+        """
+        with self._lock:
+            held = {slot[0] for slot in self._columns}
+            for unused in self._commits.keys() - held:
+                del self._commits[unused]
+            if collection not in held:
+                return
+            commits = self._commits.setdefault(collection, {})
+            if rids is None:
+                commits.clear()
+                return
+            commits[version] = rids
+            while len(commits) > _MAX_LOGGED_COMMITS or sum(map(len, commits.values())) > MAX_LOGGED_ROWS:
+                del commits[next(iter(commits))]
+
+    def _changed_between(self, collection: int, one: int, other: int) -> set[int] | None:
+        """Rows that may differ between two committed states, whichever is older; ``None`` when that is not known."""
+        first, last = min(one, other), max(one, other)
+        with self._lock:
+            commits = self._commits.get(collection, {})
+            if last - first > len(commits):
+                return None
+            changed = [commits.get(version) for version in range(first + 1, last + 1)]
+        return None if None in changed else set().union(*changed)
 
     def search(
         self,
@@ -217,6 +280,7 @@ class VectorCache:
         """Drop everything held."""
         with self._lock:
             self._columns.clear()
+            self._commits.clear()
             self._filled.clear()
 
 

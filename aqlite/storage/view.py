@@ -88,9 +88,17 @@ class View:
         """Revision of the last change of a collection, 0 before the first."""
         return self._statistic(collection, "revision")
 
+    def committed_version(self, collection: Collection) -> int:
+        """Number of the collection's committed state that the view started from; each commit adds one."""
+        return self._statistic(collection, "version")
+
     def data_version(self, collection: Collection) -> int | None:
         """Number of the collection's state; ``None`` while it has changes that are not committed."""
-        return self._statistic(collection, "version")
+        return self.committed_version(collection)
+
+    def own_changes(self, collection: Collection) -> set[int] | None:
+        """Ids of all rows that the view itself changed, perhaps some more; ``None`` when they are too many."""
+        return set()
 
     def _statistic(self, collection: Collection, column: str) -> int:
         row = self.connection.execute(
@@ -175,6 +183,10 @@ class View:
     def all_rows(self, collection: Collection) -> list[Row]:
         """Row id and revision of every document in scan order."""
         return self.connection.execute(collection.sql.scan).fetchall()
+
+    def rows_among(self, collection: Collection, rids: list[int]) -> list[Row]:
+        """Row id and revision of those rows that exist, in scan order."""
+        return self.connection.execute(collection.sql.among, (orjson.dumps(rids).decode(),)).fetchall()
 
     def trained_index(self, index: IndexInfo) -> bytes | None:
         """The trained part of a vector index; ``None`` before training."""

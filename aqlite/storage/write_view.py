@@ -30,6 +30,7 @@ class WriteView(View):
         super().__init__(store, connection, catalog, database)
         self.documents_added: dict[int, int] = {}
         self.revisions: dict[int, int] = {}
+        self.changed_rids: dict[int, set[int] | None] = {}
         self.writable_names: frozenset[str] | None = None
 
     def count(self, name: str) -> int:
@@ -43,6 +44,10 @@ class WriteView(View):
     def data_version(self, collection: Collection) -> int | None:
         """See ``View``."""
         return None if collection.id in self.revisions else super().data_version(collection)
+
+    def own_changes(self, collection: Collection) -> set[int] | None:
+        """See ``View``."""
+        return self.changed_rids.get(collection.id, set())
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
         # Read to the end first: an iterator must not meet the rows that its consumer writes.
@@ -97,7 +102,7 @@ class WriteView(View):
         except sqlite3.IntegrityError:
             raise violation(collection.indexes[0], key) from None
         self._write_entries(entries, cursor.lastrowid)
-        self._changed(collection, rev, added=1)
+        self._changed(collection, rev, cursor.lastrowid, added=1)
         return WriteResult(None, document)
 
     def update(
@@ -131,7 +136,7 @@ class WriteView(View):
         for index in collection.entry_indexes:
             self._delete_entries(index, index_entries(index, old), row[0])
         self.connection.execute(collection.sql.delete, (row[0],))
-        self._changed(collection, self.store.clock.next(), added=-1)
+        self._changed(collection, self.store.clock.next(), row[0], added=-1)
         self.store.cache.discard(collection.cache_key(row[1]))
         return WriteResult(old, None)
 
@@ -142,7 +147,7 @@ class WriteView(View):
         self.connection.execute(collection.sql.clear)
         for index in collection.entry_indexes:
             self.connection.execute(f"DELETE FROM {table_name(index)}")
-        self._changed(collection, self.store.clock.next(), added=-count)
+        self._changed(collection, self.store.clock.next(), None, added=-count)
 
     def write_index_entries(self, collection: Collection, index: IndexInfo) -> None:
         """Fill a new index from the documents. Raises ArangoError 1210 when it is unique and they are not."""
@@ -205,16 +210,23 @@ class WriteView(View):
             self._delete_entries(index, stale, row[0])
         self.connection.execute(collection.sql.update, (*self._columns(collection, document, (rev, body)), row[0]))
         self._write_entries([(index, fresh) for index, _, fresh in changed], row[0])
-        self._changed(collection, rev)
+        self._changed(collection, rev, row[0])
         self.store.cache.discard(collection.cache_key(row[1]))
         return WriteResult(old, document)
 
     def _columns(self, collection: Collection, document: Document, values: tuple) -> tuple:
         return (*values, document["_from"], document["_to"]) if collection.is_edge else values
 
-    def _changed(self, collection: Collection, rev: int, added: int = 0) -> None:
+    def _changed(self, collection: Collection, rev: int, rid: int | None, added: int = 0) -> None:
+        """Account for a change of one row, or of all rows when ``rid`` is ``None``."""
         self.documents_added[collection.id] = self.documents_added.get(collection.id, 0) + added
         self.revisions[collection.id] = rev
+        rids = self.changed_rids.setdefault(collection.id, set())
+        if rids is not None:
+            if rid is None or len(rids) >= vectors.MAX_LOGGED_ROWS:
+                self.changed_rids[collection.id] = None
+            else:
+                rids.add(rid)
 
     # --- index entries ----------------------------------------------------------------------------------------
     def _checked_entries(

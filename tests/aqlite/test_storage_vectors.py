@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from aqlite.errors import ArangoError
 from aqlite.storage import definitions
 from aqlite.storage.api import IndexInfo
 from aqlite.storage.store import Store
+from aqlite.storage.vectors import read_column
 from aqlite.storage.view import View
+from aqlite.storage.write_view import WriteView
 
 WIDTH, COUNT = 16, 400
 
@@ -119,6 +123,72 @@ def test_the_column_holds_rows_in_scan_order(store, vectors):
         assert len(view.vector_column("c", ("missing",), WIDTH).others) == COUNT
         assert len(view.vector_column("c", ("v",), WIDTH + 1).others) == COUNT
         assert view.vector_column("e", ("v",), WIDTH).matrix.shape == (0, WIDTH)
+
+
+def assert_column_is_what_the_view_sees(view: View) -> None:
+    """The cached column equals one that is read anew."""
+    cached = view.vector_column("c", ("v",), WIDTH)
+    fresh = read_column(view, view.find("c"), ("v",), WIDTH, None)
+    for name in ("rids", "revs", "matrix", "norms", "others"):
+        np.testing.assert_array_equal(getattr(cached, name), getattr(fresh, name))
+
+
+def change_something(view: WriteView, random: np.random.Generator) -> None:
+    value = random.choice(["vector", "vector", "null", "short"])
+    stored = {"vector": random.normal(size=WIDTH).tolist(), "null": None, "short": [1.0]}[value]
+    key = str(random.integers(COUNT))
+    if view.get("c", key) is None:
+        view.insert("c", {"_key": key, "v": stored})
+    elif random.random() < 0.5:
+        view.update("c", key, {"v": stored})
+    else:
+        view.remove("c", key)
+
+
+def fail_after_a_change(view: WriteView, random: np.random.Generator) -> None:
+    change_something(view, random)
+    assert_column_is_what_the_view_sees(view)
+    view.remove("c", "no such key")
+
+
+def test_the_column_is_patched_and_every_view_sees_its_own_state(store, vectors, monkeypatch):
+    random = np.random.default_rng(4)
+    with store.read("_system") as view:
+        assert_column_is_what_the_view_sees(view)
+    read = Mock(side_effect=AssertionError("read anew"))
+    monkeypatch.setattr("aqlite.storage.vectors.read_column", read)
+    for _ in range(10):
+        with store.read("_system") as before:
+            before.count("c")
+            with store.write("_system") as view:
+                for _ in range(random.integers(1, 6)):
+                    change_something(view, random)
+                assert_column_is_what_the_view_sees(view)
+                with store.read("_system") as beside:
+                    assert_column_is_what_the_view_sees(beside)
+            with store.read("_system") as after:
+                assert_column_is_what_the_view_sees(after)
+            assert_column_is_what_the_view_sees(before)
+        with store.write("_system") as view:
+            for _ in range(2):
+                with pytest.raises(ArangoError), view.all_or_nothing():
+                    fail_after_a_change(view, random)
+                assert_column_is_what_the_view_sees(view)
+
+
+def test_the_column_follows_changes_too_large_to_remember(store, vectors, monkeypatch):
+    monkeypatch.setattr("aqlite.storage.vectors.MAX_LOGGED_ROWS", 5)
+    for change in (
+        lambda view: [view.update("c", str(n), {"v": None}) for n in range(9)],
+        lambda view: view.truncate("c"),
+    ):
+        with store.read("_system") as view:
+            assert_column_is_what_the_view_sees(view)
+        with store.write("_system") as view:
+            change(view)
+            assert_column_is_what_the_view_sees(view)
+        with store.read("_system") as view:
+            assert_column_is_what_the_view_sees(view)
 
 
 @pytest.mark.parametrize("odd", [None, [1.0], "text", [1.0] * (WIDTH - 1) + ["1"], [True] * WIDTH])
