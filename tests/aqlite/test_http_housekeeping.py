@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aqlite.aql import parser
 from aqlite.errors import ArangoError
 from aqlite.http import cursors
 from aqlite.http.request import Request
@@ -36,6 +37,14 @@ def eventually(condition: Callable[[], bool]) -> bool:
             return True
         pause.wait(0.05)
     return False
+
+
+def test_the_grammar_is_built_before_the_server_is_ready(tmp_path):
+    parser._lark.cache_clear()
+    opened = Server(tmp_path / "data", root_password="x")
+    built = parser._lark.cache_info().currsize
+    opened.close()
+    assert built == 1
 
 
 def test_idle_transactions_are_aborted_and_free_the_lock(server):
