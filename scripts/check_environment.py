@@ -76,9 +76,14 @@ def check_memory() -> str:
 
 def check_packages() -> str:
     """What is installed against what requirements.txt pins."""
-    pins = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    from packaging.requirements import Requirement
+
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    requirements = [Requirement(line) for line in lines if line]
+    pins = [r for r in requirements if r.marker is None or r.marker.evaluate()]
     wrong = []
-    for name, wanted in pins:
+    for requirement in pins:
+        name, wanted = requirement.name, str(requirement.specifier).removeprefix("==")
         try:
             found = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:

@@ -209,6 +209,14 @@ def test_bad_requests_are_named_and_the_server_goes_on(client, model, inputs, er
     assert client.infer("text_embedding", {"TEXT": [["still here"]]})["EMBEDDING"].shape == (1, 384)
 
 
+def test_a_request_that_failed_fails_again_and_a_good_one_comes_from_the_cache_unchanged(client):
+    for _ in range(2):
+        with pytest.raises(InferenceError, match="TEXT is not UTF-8"):
+            client.infer("text_embedding", {"TEXT": [[b"\xfe\xff"]]})
+    first, second = (client.infer("text_embedding", {"TEXT": [["again"]]})["EMBEDDING"] for _ in range(2))
+    assert np.array_equal(first, second)
+
+
 def test_a_model_that_is_not_loaded_is_another_error_than_an_unknown_one(client):
     client.unload_model("zero_shot_text")
     try:

@@ -68,7 +68,7 @@ def test_a_missing_model_is_named(repository):
 
 def test_a_configuration_that_differs_names_the_fields(repository):
     config = repository / "sentence_bert/config.pbtxt"
-    config.write_text(config.read_text().replace("dims: 384", "dims: 768").replace("size: 128", "size: 4"))
+    config.write_text(config.read_text().replace("dims: 384", "dims: 768").replace("size: 64", "size: 4"))
     assert problems(repository) == {
         "sentence_bert/config.pbtxt": "differs from the model's signature in max_batch_size, output"
     }

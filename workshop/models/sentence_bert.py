@@ -24,7 +24,6 @@ SIGNATURE = ModelSignature(
     queue_delay_us=0,
     # two copies that each keep one core busy embed a fifth more texts than one copy on two cores
     instances=2,
-    response_cache=True,
 )
 
 

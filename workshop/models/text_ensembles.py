@@ -54,6 +54,9 @@ def _ensemble(name: str, tokenizer: ModelSignature, model: ModelSignature, outpu
             EnsembleStep(tokenizer.name, {spec.name: spec.name for spec in tokenizer.inputs}, tokens),
             EnsembleStep(model.name, tokens, outputs),
         ),
+        # strings are what clients repeat; a cache on the steps would also keep the errors of Python models, as empty
+        # answers (seen with Triton 2.51)
+        response_cache=True,
     )
 
 

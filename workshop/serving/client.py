@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from workshop.errors import (
+    InferenceError,
     ModelNotFoundError,
     ModelNotReadyError,
     ServerUnreachableError,
@@ -231,7 +232,7 @@ class TritonClient:
             try:
                 if isinstance(pending, Exception):
                     raise pending
-                return pending()
+                return self._whole(model, pending())
             except Exception as error:
                 problem = translate(error, self.url, asked)
                 if not isinstance(problem, ServerUnreachableError) or attempt == self.retries:
@@ -239,6 +240,12 @@ class TritonClient:
             time.sleep(0.2 * 2**attempt)
             pending = self._start(model, request, parameters)
         raise AssertionError("unreachable")
+
+    def _whole(self, model: str, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        missing = [spec.name for spec in self.signature(model).outputs if spec.name not in answer]
+        if missing:
+            raise InferenceError(f"model {model!r} at {self.url} answered without its outputs {missing}")
+        return answer
 
     def _call(self, action: Callable[[], Result], asked: str) -> Result:
         try:
