@@ -155,7 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
     for r in results:
         value = "-" if r["value"] is None else f"{r['value']:.4g} {r['unit'] or ''}"
         ratio = "" if r["ratio"] is None else f"{r['ratio']:.3g}"
-        table.add_row(r["id"], value, r["peer"] or "", ratio, str(r["bar"]), "yes" if r["holds"] else "[red]no[/red]")
+        table.add_row(
+            r["id"], value, str(r["peer"] or ""), ratio, str(r["bar"]), "yes" if r["holds"] else "[red]no[/red]"
+        )
     Console().print(table)
     return 0 if all(r["holds"] for r in results) else 1
 

@@ -76,14 +76,11 @@ def check_memory() -> str:
 
 def check_packages() -> str:
     """What is installed against what requirements.txt pins."""
-    from packaging.requirements import Requirement
-
-    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
-    requirements = [Requirement(line) for line in lines if line]
-    pins = [r for r in requirements if r.marker is None or r.marker.evaluate()]
+    pattern = r"^([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)(?:; python_version < \"3\.(\d+)\")?"
+    pins = re.findall(pattern, (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    pins = [(name, wanted) for name, wanted, below in pins if not below or sys.version_info[1] < int(below)]
     wrong = []
-    for requirement in pins:
-        name, wanted = requirement.name, str(requirement.specifier).removeprefix("==")
+    for name, wanted in pins:
         try:
             found = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
