@@ -227,7 +227,8 @@ def test_the_report_can_be_read_by_programs(mixed_run):
 
 def test_executed_notebooks_and_html_are_kept_also_of_failures(mixed_run):
     report, _ = mixed_run
-    kept = {path.name for path in report.folder.iterdir()}
+    # a kernel that wrote to stderr, as ipykernel at times does on a busy machine, leaves its log as well
+    kept = {path.name for path in report.folder.iterdir() if not path.name.endswith(".kernel.log")}
     ran = ("01_makes_figure", "02_breaks_midway", "05_figure_low", "06_leaves_nothing")
     assert kept == {"report.json", *(f"{name}.ipynb" for name in ran), *(f"{name}.html" for name in ran)}
     assert "ZeroDivisionError" in (report.folder / "02_breaks_midway.html").read_text()
