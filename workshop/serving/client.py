@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -14,7 +14,6 @@ from workshop.errors import (
     ModelNotFoundError,
     ModelNotReadyError,
     ServerUnreachableError,
-    ServingError,
     ServingTimeoutError,
 )
 from workshop.models.signature import ModelSignature
@@ -252,11 +251,3 @@ class TritonClient:
             return action()
         except Exception as error:
             raise translate(error, self.url, asked) from error
-
-
-def ready_models(states: Sequence[ModelState]) -> list[str]:
-    """Names of the models that are ready to serve, sorted."""
-    return sorted({state.name for state in states if state.state == "READY"})
-
-
-__all__ = ["ServingError", "TritonClient", "ready_models"]
