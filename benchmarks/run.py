@@ -23,6 +23,7 @@ from workshop.files import write_text
 from workshop.models.sources import cpu_has_bf16_units
 
 FOLDER = Path(__file__).resolve().parent
+sys.path.append(str(FOLDER.parent / "packages/aqlite/benchmarks"))  # aqlite brings its own benchmark
 
 # the order is that of the table; the whole run of the notebooks comes last
 MODULES: dict[str, tuple[str, ...]] = {

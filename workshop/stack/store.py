@@ -9,7 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from workshop.settings import PROJECT_ROOT, Settings
+from workshop.settings import Settings
 from workshop.stack.local_http import ask
 from workshop.stack.process import Service
 
@@ -28,7 +28,7 @@ def store_service(settings: Settings, *, start_timeout: float = START_TIMEOUT) -
         name=NAME,
         directory=directory,
         argv=(sys.executable, *options),
-        env={**os.environ, "ARANGO_ROOT_PASSWORD": password, "PYTHONPATH": str(PROJECT_ROOT)},
+        env={**os.environ, "ARANGO_ROOT_PASSWORD": password},
         ports={"http": port},
         is_ready=partial(is_ready, port),
         start_timeout=start_timeout,

@@ -13,7 +13,6 @@ from arango.database import StandardDatabase
 from arango.http import DefaultHTTPClient
 
 PASSWORD = "test-password"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class ServerProcess:
@@ -31,7 +30,6 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
-                cwd=ROOT,
                 text=True,
             )
         ready = self.process.stdout.readline()

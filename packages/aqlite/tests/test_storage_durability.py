@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from arango.exceptions import ArangoError as ClientError
-from server_process import PASSWORD, ROOT, ServerProcess
+from server_process import PASSWORD, ServerProcess
 
 from aqlite.errors import ArangoError
 from aqlite.storage import definitions
@@ -29,8 +29,7 @@ def test_killed_writers_lose_nothing_they_acknowledged(tmp_path):
         [sys.executable, str(script), str(tmp_path / "data"), str(ROUNDS), "3"],
         capture_output=True,
         text=True,
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        env={"PATH": ""},
         check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]

@@ -23,7 +23,6 @@ import psutil
 from arango import ArangoClient
 from arango.database import StandardDatabase
 
-ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "benchmark"
 WIDTH, MOVIES = 384, 4803
 VERTICES, EDGES = 20_000, 60_000
@@ -95,7 +94,6 @@ def running_server() -> Iterator[RunningServer]:
             [sys.executable, "-m", "aqlite", "--data", str(Path(folder) / "data"), "--port", "0"],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
             env={**os.environ, "ARANGO_ROOT_PASSWORD": PASSWORD},
         )
         try:
