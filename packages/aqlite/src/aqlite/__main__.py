@@ -16,7 +16,7 @@ import uvicorn
 from aqlite import ARANGODB_VERSION, __version__
 from aqlite.http.app import create_app
 from aqlite.http.protocol import bounded_head_protocol
-from aqlite.http.server import Limits, Server
+from aqlite.services.server import Limits, Server
 from aqlite.storage.files import DataFolderError
 
 PASSWORD_VARIABLE = "ARANGO_ROOT_PASSWORD"

@@ -9,11 +9,13 @@ from aqlite.aql.execute import (
     query_collections,
     run_query,
 )
+from aqlite.aql.parser import build_parser
 
 __all__ = [
     "ParsedQuery",
     "QueryOptions",
     "QueryResult",
+    "build_parser",
     "explain_query",
     "parse_query",
     "query_collections",

@@ -39,7 +39,7 @@ def parse(text: str) -> ast.Query:
 
 def _parse(text: str) -> ast.Query:
     try:
-        query = _lark().parse(text)
+        query = build_parser().parse(text)
     except UnexpectedToken as error:
         fail_at_token(text, error)
     except UnexpectedCharacters as error:
@@ -55,6 +55,7 @@ _parse_cached = lru_cache(maxsize=256)(_parse)
 
 
 @lru_cache(maxsize=1)
-def _lark() -> Lark:
+def build_parser() -> Lark:
+    """The parser; building its tables takes a second, the first time."""
     grammar = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
     return Lark(grammar, parser="lalr", transformer=TreeBuilder(), maybe_placeholders=True)

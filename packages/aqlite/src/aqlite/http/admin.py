@@ -9,8 +9,8 @@ import time
 
 from aqlite import ARANGODB_VERSION, __version__
 from aqlite.errors import ArangoError
-from aqlite.http.request import READ, Reply, Request, ok
-from aqlite.http.users import require_system
+from aqlite.http.request import Reply, Request, ok
+from aqlite.services.permissions import READ
 from aqlite.storage.keygen import GENERATORS
 
 
@@ -139,9 +139,8 @@ def views(request: Request) -> Reply:
 
 def compact(request: Request) -> Reply:
     """PUT /_admin/compact: returns unused pages of the file to the disk."""
-    require_system(request)
-    with request.server.store.write("_system") as view:
-        view.connection.execute("PRAGMA incremental_vacuum")
+    request.require_system()
+    request.server.store.compact()
     return Reply({})
 
 

@@ -36,7 +36,7 @@ from aqlite.http import (
     users,
 )
 from aqlite.http.request import Reply, Request, decompressed, failure
-from aqlite.http.server import Server
+from aqlite.services.server import Server
 
 logger = logging.getLogger("aqlite")
 

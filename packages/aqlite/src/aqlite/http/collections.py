@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import READ, WRITE, Reply, Request, ok
+from aqlite.http.request import Reply, Request, ok
+from aqlite.services.permissions import READ, WRITE
 from aqlite.storage import definitions
 from aqlite.storage.catalog import Collection
 from aqlite.storage.graphs import graphs_using, rename_in_graphs

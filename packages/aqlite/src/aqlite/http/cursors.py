@@ -1,100 +1,21 @@
-"""Cursors: query results handed out in batches, and the ``/_api/cursor`` routes."""
+"""Routes of ``/_api/cursor``."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from aqlite.aql import QueryOptions, QueryResult, explain_query, query_collections, run_query
 from aqlite.errors import ArangoError
 from aqlite.http.queries import bind_variables, query_text
-from aqlite.http.request import READ, Reply, Request, ok
+from aqlite.http.request import Reply, Request, ok
+from aqlite.services.cursors import Cursor
+from aqlite.services.permissions import READ
 
 DEFAULT_BATCH, DEFAULT_TTL = 1000, 30.0
 _WITH_PLAN = 2  # value of the option ``profile``
-_MAX_CURSORS = 1000
 
 
-@dataclass
-class Cursor:
-    """The rest of a result. ``last`` keeps the batch sent last, for clients that ask again."""
-
-    id: str
-    database: str
-    user: str
-    rows: list[Any]
-    batch_size: int
-    ttl: float
-    count: int | None
-    extra: dict[str, Any]
-    allow_retry: bool
-    position: int = 0
-    batch: int = 1
-    last: dict[str, Any] = field(default_factory=dict)
-    expires: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def next_batch(self) -> dict[str, Any]:
-        """The next rows, as the HTTP interface shows them."""
-        end = self.position + self.batch_size
-        rows, self.position = self.rows[self.position : end], end
-        more = end < len(self.rows)
-        shown: dict[str, Any] = {"result": rows, "hasMore": more, "cached": False, "extra": self.extra}
-        if self.count is not None:
-            shown["count"] = self.count
-        if more or self.allow_retry:
-            shown["id"] = self.id
-        if more and self.allow_retry:
-            shown["nextBatchId"] = str(self.batch + 1)
-        self.expires = time.monotonic() + self.ttl
-        self.last = shown
-        return shown
-
-
-class CursorRegistry:
-    """Open cursors by id."""
-
-    def __init__(self) -> None:
-        self._cursors: dict[str, Cursor] = {}
-        self._lock = threading.Lock()
-
-    def add(self, cursor: Cursor) -> None:
-        """Keep a cursor. Raises ArangoError 32 when there are too many."""
-        with self._lock:
-            if len(self._cursors) >= _MAX_CURSORS:
-                raise ArangoError(32, f"too many open cursors, at most {_MAX_CURSORS}; close some or lower their ttl")
-            self._cursors[cursor.id] = cursor
-
-    def find(self, id_: str, database: str, user: str) -> Cursor:
-        """Raises ArangoError 1600."""
-        cursor = self._cursors.get(id_)
-        if cursor is None or cursor.database != database or cursor.user != user:
-            raise ArangoError(1600)
-        return cursor
-
-    def remove(self, id_: str) -> None:
-        """Forget a cursor."""
-        with self._lock:
-            self._cursors.pop(id_, None)
-
-    def drop_expired(self) -> None:
-        """Forget the cursors that nobody asked for during their ttl."""
-        now = time.monotonic()
-        with self._lock:
-            for id_ in [c.id for c in self._cursors.values() if c.expires < now and not c.lock.locked()]:
-                del self._cursors[id_]
-
-    def clear(self) -> None:
-        """Forget all cursors, at shutdown."""
-        with self._lock:
-            self._cursors.clear()
-
-
-# --- routes ---------------------------------------------------------------------------------------------------
 def create(request: Request) -> Reply:
     """POST /_api/cursor."""
     given = request.object()
@@ -129,7 +50,7 @@ def create(request: Request) -> Reply:
 def fetch(request: Request) -> Reply:
     """POST or PUT /_api/cursor/{id}."""
     cursor = request.server.cursors.find(request.path["id"], request.database, request.user)
-    with _held(cursor):
+    with cursor.held():
         if cursor.position >= len(cursor.rows):
             raise ArangoError(1600)
         cursor.batch += 1
@@ -143,7 +64,7 @@ def fetch_batch(request: Request) -> Reply:
     """POST /_api/cursor/{id}/{batch}: the next batch, or the last one again."""
     cursor = request.server.cursors.find(request.path["id"], request.database, request.user)
     wanted = request.path["batch"]
-    with _held(cursor):
+    with cursor.held():
         if wanted == str(cursor.batch):
             return ok(cursor.last)
         if not cursor.allow_retry or wanted != str(cursor.batch + 1) or cursor.position >= len(cursor.rows):
@@ -155,20 +76,9 @@ def fetch_batch(request: Request) -> Reply:
 def delete(request: Request) -> Reply:
     """DELETE /_api/cursor/{id}."""
     cursor = request.server.cursors.find(request.path["id"], request.database, request.user)
-    with _held(cursor):
+    with cursor.held():
         request.server.cursors.remove(cursor.id)
     return ok({"id": cursor.id}, 202)
-
-
-@contextmanager
-def _held(cursor: Cursor) -> Iterator[None]:
-    """Hold a cursor for one request. Raises ArangoError 1601 when another request has it."""
-    if not cursor.lock.acquire(blocking=False):
-        raise ArangoError(1601)
-    try:
-        yield
-    finally:
-        cursor.lock.release()
 
 
 def _run(
@@ -179,7 +89,7 @@ def _run(
     _, writes = query_collections(text, variables)
     request.require(READ)
     limits = request.server.limits
-    with request.server.queries.running(request, text, variables) as query:
+    with request.server.queries.running(request.database, request.user, text, variables) as query:
         run_options = QueryOptions(
             full_count=bool(options.get("fullCount")),
             max_runtime=_number(options, "maxRuntime", 0.0) or limits.query_seconds,

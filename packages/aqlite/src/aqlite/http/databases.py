@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import READ, WRITE, Reply, Request, ok
-from aqlite.http.users import require_system
+from aqlite.http.request import Reply, Request, ok
+from aqlite.services.permissions import READ, WRITE
 from aqlite.storage import definitions
 
 
 def names(request: Request) -> Reply:
     """GET /_api/database."""
-    require_system(request)
+    request.require_system()
     with request.server.store.read("_system") as view:
         return ok({"result": sorted(view.catalog.databases)})
 
@@ -44,7 +44,7 @@ def current(request: Request) -> Reply:
 
 def create(request: Request) -> Reply:
     """POST /_api/database: also creates the users that the request names and gives them write access."""
-    require_system(request)
+    request.require_system()
     given = request.object()
     name = given.get("name")
     if type(name) is not str:
@@ -66,7 +66,7 @@ def create(request: Request) -> Reply:
 
 def drop(request: Request) -> Reply:
     """DELETE /_api/database/{name}."""
-    require_system(request)
+    request.require_system()
     with request.defining() as view:
         definitions.drop_database(view, request.path["name"])
     return ok({"result": True})

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import READ, WRITE, Reply, Request, failure, ok
+from aqlite.http.request import Reply, Request, failure, ok
+from aqlite.services.permissions import READ, WRITE
 from aqlite.storage.api import Document, WriteResult
 from aqlite.storage.catalog import Collection
 from aqlite.storage.documents import split_handle

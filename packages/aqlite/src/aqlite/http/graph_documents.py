@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from aqlite.errors import ArangoError
 from aqlite.http.documents import WriteOptions, if_match, precondition_failed, write_entry
-from aqlite.http.request import READ, WRITE, Reply, Request, ok
+from aqlite.http.request import Reply, Request, ok
+from aqlite.services.permissions import READ, WRITE
 from aqlite.storage.api import GraphInfo, WriteResult
 from aqlite.storage.documents import check_vertex, require_object, split_handle
 from aqlite.storage.graphs import all_graphs, read_graph

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import READ, WRITE, Reply, Request, ok
+from aqlite.http.request import Reply, Request, ok
+from aqlite.services.permissions import READ, WRITE
 from aqlite.storage import definitions
 from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
 from aqlite.storage.documents import KEY_PATTERN

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import WRITE, Reply, Request, ok, parse_json
+from aqlite.http.request import Reply, Request, ok, parse_json
+from aqlite.services.permissions import WRITE
 from aqlite.storage.write_view import WriteView
 
 _ON_DUPLICATE = ("error", "update", "replace", "ignore")

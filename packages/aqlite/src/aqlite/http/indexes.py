@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import READ, WRITE, Reply, Request, ok
+from aqlite.http.request import Reply, Request, ok
+from aqlite.services.permissions import READ, WRITE
 from aqlite.storage import definitions
 from aqlite.storage.api import IndexInfo
 from aqlite.storage.catalog import ENTRY_INDEX_TYPES, Collection
 from aqlite.storage.documents import COLLECTION_NAME
-from aqlite.storage.entries import EXPANSION, field_text, parse_field, table_name
+from aqlite.storage.entries import EXPANSION, field_text, parse_field
 from aqlite.storage.vectors import METRICS
 from aqlite.storage.view import View
 
@@ -122,19 +123,9 @@ def described(view: View, collection: Collection, index: IndexInfo, *, stats: bo
         if not ready:
             shown["errorMessage"] = f"not trained: at least nLists = {index.params['nLists']} documents are needed"
     if index.type in ("primary", "edge", "persistent"):
-        shown["selectivityEstimate"] = 1.0 if index.unique else _selectivity(view, collection, index) if stats else 1.0
+        estimated = stats and not index.unique
+        shown["selectivityEstimate"] = view.selectivity(collection, index) if estimated else 1.0
     return shown
-
-
-def _selectivity(view: View, collection: Collection, index: IndexInfo) -> float:
-    """Distinct keys per document, between 0 and 1."""
-    source = (
-        f"SELECT count(DISTINCT source), count(*) FROM d_{collection.id}"
-        if index.type == "edge"
-        else f"SELECT count(DISTINCT k), count(*) FROM {table_name(index)}"
-    )
-    distinct, total = view.connection.execute(source).fetchone()
-    return distinct / total if total else 1.0
 
 
 def _expire_after(value: Any) -> float:

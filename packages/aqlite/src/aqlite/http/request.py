@@ -7,20 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from aqlite.errors import ArangoError
+from aqlite.services.permissions import READ, WRITE, allows
+from aqlite.services.server import Server
+from aqlite.services.users import ROOT
+from aqlite.storage.definitions import SYSTEM_DATABASE
+from aqlite.storage.view import View
+from aqlite.storage.write_view import WriteView
 
-if TYPE_CHECKING:
-    from aqlite.http.server import Server
-    from aqlite.storage.view import View
-    from aqlite.storage.write_view import WriteView
-
-READ, WRITE = "ro", "rw"
-ROOT = "root"
-_LEVELS = {"none": 0, "ro": 1, "rw": 2}
 _TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0", "")
 
 
@@ -101,9 +99,20 @@ class Request:
     def require(self, level: str, collection: str | None = None) -> None:
         """Raises ArangoError 11 unless the user has the access level on the database, or on the collection in it."""
         held = self.server.users.level(self.user, self.database, collection)
-        if _LEVELS[held] < _LEVELS[level]:
+        if not allows(held, level):
             what = f"collection '{collection}'" if collection else f"database '{self.database}'"
             raise ArangoError(11, f"insufficient rights to access {what}")
+
+    def require_admin(self) -> None:
+        """Raises ArangoError 11 without write access to the system database."""
+        if not allows(self.server.users.level(self.user, SYSTEM_DATABASE), WRITE):
+            raise ArangoError(11)
+
+    def require_system(self) -> None:
+        """Raises ArangoError 1230 outside the system database, 11 without write access to it."""
+        if self.database != SYSTEM_DATABASE:
+            raise ArangoError(1230)
+        self.require_admin()
 
     @property
     def transaction_id(self) -> str | None:

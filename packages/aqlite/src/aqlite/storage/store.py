@@ -87,6 +87,11 @@ class Store:
         self._last_tick = next(self._ticks)
         return self._last_tick
 
+    def compact(self) -> None:
+        """Return the unused pages of the file to the disk."""
+        with self.write(definitions.SYSTEM_DATABASE) as view:
+            view.connection.execute("PRAGMA incremental_vacuum")
+
     # --- reading ----------------------------------------------------------------------------------------------
     @contextmanager
     def read(self, database: str) -> Iterator[View]:

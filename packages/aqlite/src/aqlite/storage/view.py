@@ -196,6 +196,16 @@ class View:
         """Total size of the documents' JSON texts."""
         return self.connection.execute(collection.sql.size).fetchone()[0]
 
+    def selectivity(self, collection: Collection, index: IndexInfo) -> float:
+        """Distinct keys per entry of an edge or persistent index, between 0 and 1."""
+        source = (
+            f"SELECT count(DISTINCT source), count(*) FROM d_{collection.id}"
+            if index.type == "edge"
+            else f"SELECT count(DISTINCT k), count(*) FROM {table_name(index)}"
+        )
+        distinct, total = self.connection.execute(source).fetchone()
+        return distinct / total if total else 1.0
+
     def hydrate(self, collection: Collection, rows: Sequence[Row]) -> list[Document]:
         """Documents of rows ``(row id, revision)``, in their order; rows that are gone are left out.
 

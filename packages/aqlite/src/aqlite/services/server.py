@@ -8,14 +8,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from aqlite.aql import parse_query
+from aqlite.aql import build_parser
 from aqlite.errors import ArangoError
-from aqlite.http.cursors import CursorRegistry
-from aqlite.http.jobs import JobRegistry
-from aqlite.http.queries import QueryRegistry
-from aqlite.http.request import ROOT
-from aqlite.http.transactions import TransactionRegistry
-from aqlite.http.users import Users
+from aqlite.services.cursors import CursorRegistry
+from aqlite.services.jobs import JobRegistry
+from aqlite.services.queries import QueryRegistry
+from aqlite.services.transactions import TransactionRegistry
+from aqlite.services.users import ROOT, Users
 from aqlite.storage.expiry import remove_expired
 from aqlite.storage.store import Store
 
@@ -69,7 +68,7 @@ class Server:
         self.queries = QueryRegistry()
         self.jobs = JobRegistry()
         self.transactions = TransactionRegistry(self.store, self.limits.transaction_idle_seconds)
-        parse_query("RETURN 1")  # builds the parser's tables, so that no client waits for them
+        build_parser()  # so that no client waits for its tables
         self._stop = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._housekeeper.start()

@@ -1,0 +1,1 @@
+"""What lives longer than a request: users, open cursors and transactions, background jobs, running queries."""

@@ -1,0 +1,52 @@
+"""Users as the data folder keeps them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from aqlite.storage.view import View
+from aqlite.storage.write_view import WriteView
+
+
+@dataclass(frozen=True)
+class User:
+    """One user; ``permissions`` maps a database (or ``*``) to ``{"": level, collection: level}``."""
+
+    name: str
+    password: str
+    active: bool = True
+    extra: dict[str, Any] = field(default_factory=dict)
+    permissions: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def load_users(view: View) -> dict[str, User]:
+    """Every user by name."""
+    rows = view.connection.execute("SELECT name, password, active, extra, permissions FROM users")
+    return {
+        name: User(name, password, bool(active), orjson.loads(extra), orjson.loads(permissions))
+        for name, password, active, extra, permissions in rows
+    }
+
+
+def save_user(view: WriteView, user: User) -> None:
+    """Store a user, new or changed."""
+    extra, permissions = orjson.dumps(user.extra).decode(), orjson.dumps(user.permissions).decode()
+    view.connection.execute(
+        "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?)",
+        (user.name, user.password, user.active, extra, permissions),
+    )
+
+
+def delete_user(view: WriteView, name: str) -> None:
+    """Forget a user."""
+    view.connection.execute("DELETE FROM users WHERE name = ?", (name,))
+
+
+def token_secret(view: WriteView) -> str:
+    """The folder's own secret for signing tokens, made on first use."""
+    view.connection.execute("INSERT OR IGNORE INTO meta VALUES ('jwt', ?)", (secrets.token_hex(32),))
+    return view.connection.execute("SELECT value FROM meta WHERE name = 'jwt'").fetchone()[0]
