@@ -8,7 +8,7 @@ from typing import Any
 
 from aqlite.aql import QueryOptions, QueryResult, explain_query, run_query
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import EdgeDefinition, GraphInfo, IndexInfo
 from aqlite.storage.graphs import GRAPHS, graph_to_document
 from aqlite.storage.store import Store
@@ -25,18 +25,18 @@ class Database:
 
     def collection(self, name: str, documents: Iterable[dict] = (), kind: str = "document") -> None:
         with self.store.write("_system") as view:
-            definitions.create_collection(view, name, kind, {})
+            ddl.create_collection(view, name, kind, {})
             for document in documents:
                 view.insert(name, document)
 
     def drop(self, name: str) -> None:
         with self.store.write("_system") as view:
-            definitions.drop_collection(view, name)
+            ddl.drop_collection(view, name)
 
     def index(self, collection: str, *fields: str, type_: str = "persistent", **settings: Any) -> None:
         paths = tuple(tuple(field.split(".")) for field in fields)
         with self.store.write("_system") as view:
-            definitions.create_index(view, collection, IndexInfo("", "_".join(fields), type_, paths, **settings))
+            ddl.create_index(view, collection, IndexInfo("", "_".join(fields), type_, paths, **settings))
 
     def graph(self, name: str, edges: str, vertices: str) -> None:
         with self.store.write("_system") as view:

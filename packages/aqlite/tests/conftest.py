@@ -10,7 +10,7 @@ from arango.database import StandardDatabase
 from hypothesis import settings
 from server_process import ServerProcess
 
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.store import Store
 
 # The same examples in every run, and as much time for each as a busy machine needs: pytest-timeout bounds the test.
@@ -23,8 +23,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store with a document collection ``c`` and an edge collection ``e`` in ``_system``."""
     opened = Store(tmp_path / "data", lock_timeout=0.2)
     with opened.write("_system") as view:
-        definitions.create_collection(view, "c", "document", {})
-        definitions.create_collection(view, "e", "edge", {})
+        ddl.create_collection(view, "c", "document", {})
+        ddl.create_collection(view, "e", "edge", {})
     yield opened
     opened.close()
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import IndexInfo
 from aqlite.storage.store import Store
 
@@ -53,8 +53,8 @@ def main(folder: Path, rounds: int) -> None:
     """Start, kill, check, ``rounds`` times."""
     store = Store(folder)
     with store.write("_system") as view:
-        definitions.create_collection(view, "c", "document", {})
-        definitions.create_index(view, "c", IndexInfo("", "batch", "persistent", (("batch",),)))
+        ddl.create_collection(view, "c", "document", {})
+        ddl.create_index(view, "c", IndexInfo("", "batch", "persistent", (("batch",),)))
     store.close()
     acknowledged: list[int] = []
     found = 0

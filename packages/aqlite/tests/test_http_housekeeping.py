@@ -14,7 +14,7 @@ from aqlite.errors import ArangoError
 from aqlite.http import cursors
 from aqlite.http.request import Request
 from aqlite.services.server import Limits, Server
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import IndexInfo
 
 
@@ -24,7 +24,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     limits = Limits(transaction_idle_seconds=0.1, expiry_seconds=0.0, lock_seconds=0.1)
     opened = Server(tmp_path / "data", root_password="x", limits=limits)
     with opened.store.write("_system") as view:
-        definitions.create_collection(view, "c", "document", {})
+        ddl.create_collection(view, "c", "document", {})
     yield opened
     opened.close()
 
@@ -62,7 +62,7 @@ def test_idle_transactions_are_aborted_and_free_the_lock(server):
 def test_expired_documents_are_removed(server):
     ttl = IndexInfo("", "t", "ttl", (("at",),), sparse=True, options={"expireAfter": 0})
     with server.store.write("_system") as view:
-        definitions.create_index(view, "c", ttl)
+        ddl.create_index(view, "c", ttl)
         view.insert("c", {"at": time.time() - 1})
         view.insert("c", {"at": time.time() + 1000})
 

@@ -13,7 +13,7 @@ from random_queries import QueryMaker
 
 from aqlite.aql import QueryOptions, parse_query, run_query
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.store import Store
 
 MEGABYTE = 2**20
@@ -24,8 +24,8 @@ def graph(tmp_path_factory):
     """40 documents in ``c``, each with an edge in ``e`` to every other one."""
     store = Store(tmp_path_factory.mktemp("robust") / "data")
     with store.write("_system") as view:
-        definitions.create_collection(view, "c", "document", {})
-        definitions.create_collection(view, "e", "edge", {})
+        ddl.create_collection(view, "c", "document", {})
+        ddl.create_collection(view, "e", "edge", {})
         run_query(view, "FOR i IN 1..40 INSERT {_key: TO_STRING(i), v: i, s: CONCAT('x', i), t: [i, i + 1]} INTO c")
         run_query(
             view,

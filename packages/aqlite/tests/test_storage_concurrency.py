@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import IndexInfo
 
 ACCOUNTS, TOTAL, SECONDS = 40, 40_000, 1.5
@@ -39,7 +39,7 @@ def test_money_moves_but_never_appears_or_vanishes(store):
     store.lock_timeout = 30
     index = IndexInfo("", "by_balance", "persistent", (("balance",),))
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", index)
+        index, _ = ddl.create_index(view, "c", index)
         for number in range(ACCOUNTS):
             view.insert("c", {"_key": str(number), "balance": TOTAL // ACCOUNTS, "v": [1.0, 0.0]})
     chance = random.Random(1)
@@ -91,11 +91,11 @@ def test_collections_come_and_go_under_readers(store):
 
     def make_and_drop() -> None:
         with store.write("_system") as view:
-            definitions.create_collection(view, "passing", "document", {})
+            ddl.create_collection(view, "passing", "document", {})
             for number in range(20):
                 view.insert("passing", {"n": number})
         with store.write("_system") as view:
-            definitions.drop_collection(view, "passing")
+            ddl.drop_collection(view, "passing")
 
     def look() -> None:
         with store.read("_system") as view:

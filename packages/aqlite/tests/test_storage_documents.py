@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.cache import DocumentCache
 from aqlite.storage.revisions import RevisionClock, revision_text
 
@@ -165,7 +165,7 @@ def test_a_reader_keeps_its_snapshot_while_others_write(store):
         with store.write("_system") as view:
             view.update("c", "a", {"x": 2})
             view.insert("c", {"_key": "b"})
-            definitions.create_collection(view, "later", "document", {})
+            ddl.create_collection(view, "later", "document", {})
         assert before.get("c", "a")["x"] == 1
         assert [d["_key"] for d in before.scan("c")] == ["a"]
         assert before.count("c") == 1
@@ -245,7 +245,7 @@ def test_rename_changes_ids_and_keeps_documents(store):
         view.insert("c", {"_key": "a"})
     with store.read("_system") as before:
         with store.write("_system") as view:
-            definitions.rename_collection(view, "c", "renamed")
+            ddl.rename_collection(view, "c", "renamed")
         assert [d["_id"] for d in before.scan("c")] == ["c/a"]
     with store.read("_system") as view:
         assert [d["_id"] for d in view.scan("renamed")] == ["renamed/a"]
@@ -257,26 +257,26 @@ def test_rename_changes_ids_and_keeps_documents(store):
 @pytest.mark.parametrize("name", ["", "1a", "a b", "ä", "_a", "a/b", "x" * 257, None, 3, "a;DROP TABLE meta", 'a"b'])
 def test_illegal_collection_names(store, name):
     with pytest.raises(ArangoError) as error, store.write("_system") as view:
-        definitions.create_collection(view, name, "document", {})
+        ddl.create_collection(view, name, "document", {})
     assert number(error) == 1208
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a b", "ä", "_a", "a/b", "x" * 65, "../a"])
 def test_illegal_database_names(store, name):
     with pytest.raises(ArangoError) as error, store.write("_system") as view:
-        definitions.create_database(view, name)
+        ddl.create_database(view, name)
     assert number(error) == 1229
 
 
 def test_databases_are_apart(store):
     with store.write("_system") as view:
-        definitions.create_database(view, "other")
+        ddl.create_database(view, "other")
         view.insert("c", {"_key": "a"})
     with store.write("other") as view:
-        definitions.create_collection(view, "c", "edge", {})
+        ddl.create_collection(view, "c", "edge", {})
         assert view.count("c") == 0
     with store.write("_system") as view:
-        definitions.drop_database(view, "other")
+        ddl.drop_database(view, "other")
         assert view.count("c") == 1
     with pytest.raises(ArangoError) as error, store.read("other"):
         pass
@@ -292,7 +292,7 @@ def test_databases_are_apart(store):
 )
 def test_autoincrement_keys(store, options, keys):
     with store.write("_system") as view:
-        definitions.create_collection(view, "n", "document", {"keyOptions": options})
+        ddl.create_collection(view, "n", "document", {"keyOptions": options})
         assert [view.insert("n", {}).new["_key"] for _ in range(3)] == keys
         view.insert("n", {"_key": "100"})
         assert int(view.insert("n", {}).new["_key"]) > 100
@@ -305,7 +305,7 @@ def test_uuid_and_padded_keys_and_keys_by_users(store):
     with store.write("_system") as view:
         for kind, length in (("uuid", 36), ("padded", 16)):
             options = {"type": kind, "allowUserKeys": False}
-            definitions.create_collection(view, kind, "document", {"keyOptions": options})
+            ddl.create_collection(view, kind, "document", {"keyOptions": options})
             keys = [view.insert(kind, {}).new["_key"] for _ in range(20)]
             assert {len(key) for key in keys} == {length}
             assert len(set(keys)) == 20

@@ -16,7 +16,7 @@ from arango.exceptions import ArangoError as ClientError
 from server_process import PASSWORD, ServerProcess
 
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.files import DataFolder, DataFolderError
 from aqlite.storage.store import Store
 
@@ -119,7 +119,7 @@ def test_a_damaged_file_is_refused_not_served(tmp_path, store, part):
 def test_a_full_disk_refuses_writes_and_keeps_what_is_there(tmp_path):
     store = Store(tmp_path / "small", max_bytes=2**20)
     with store.write("_system") as view:
-        definitions.create_collection(view, "c", "document", {})
+        ddl.create_collection(view, "c", "document", {})
     written = 0
 
     def fill() -> None:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from aqlite.aql.values import compare
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import UNBOUNDED, IndexInfo
-from aqlite.storage.encoding import encode_value, encode_values, prefix_end
 from aqlite.storage.entries import attribute, parse_field
 from aqlite.storage.expiry import remove_expired
+from aqlite.storage.key_encoding import encode_value, encode_values, prefix_end
 
 scalars = (
     st.none()
@@ -73,7 +73,7 @@ def persistent(*fields: str, unique: bool = False, sparse: bool = False, name: s
 )
 def test_index_lookup_equals_filter_and_sort_of_a_scan(store, rows, bounds, equal, with_equal, reverse):
     with suppress(DiscardError), store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", persistent("a", "b.c"))
+        index, _ = ddl.create_index(view, "c", persistent("a", "b.c"))
         for a, c in rows:
             view.insert("c", {"a": a, "b": {"c": c}})
         prefix = [equal] if with_equal else []
@@ -111,7 +111,7 @@ def test_index_lookup_equals_filter_and_sort_of_a_scan(store, rows, bounds, equa
 
 def test_unique_index_checks_inserts_updates_and_existing_documents(store):
     with store.write("_system") as view:
-        definitions.create_index(view, "c", persistent("x", unique=True))
+        ddl.create_index(view, "c", persistent("x", unique=True))
         view.insert("c", {"_key": "a", "x": 1})
         view.insert("c", {"_key": "b", "x": 2})
         for write in (
@@ -131,13 +131,13 @@ def test_unique_index_checks_inserts_updates_and_existing_documents(store):
         view.insert("c", {"y": 9, "x": 10})
         view.insert("c", {"y": 9, "x": 11})
         with pytest.raises(ArangoError) as error:
-            definitions.create_index(view, "c", persistent("y", unique=True, name="j"))
+            ddl.create_index(view, "c", persistent("y", unique=True, name="j"))
         assert error.value.error_num == 1210
 
 
 def test_sparse_unique_index_takes_many_nulls(store):
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", persistent("x", "y", unique=True, sparse=True))
+        index, _ = ddl.create_index(view, "c", persistent("x", "y", unique=True, sparse=True))
         for _ in range(3):
             view.insert("c", {"x": 1})
         view.insert("c", {"x": 1, "y": 0})
@@ -146,7 +146,7 @@ def test_sparse_unique_index_takes_many_nulls(store):
 
 def test_array_index_finds_members_and_each_document_once(store):
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", persistent("tags[*].name"))
+        index, _ = ddl.create_index(view, "c", persistent("tags[*].name"))
         view.insert("c", {"_key": "a", "tags": [{"name": "x"}, {"name": "y"}, {"name": "x"}]})
         view.insert("c", {"_key": "b", "tags": [{"name": "y"}]})
         view.insert("c", {"_key": "none", "tags": "x"})
@@ -158,7 +158,7 @@ def test_array_index_finds_members_and_each_document_once(store):
 
 def test_index_follows_replace_remove_and_truncate(store):
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", persistent("x"))
+        index, _ = ddl.create_index(view, "c", persistent("x"))
         for n in range(5):
             view.insert("c", {"_key": str(n), "x": n})
         view.replace("c", "1", {"y": 1})
@@ -171,19 +171,19 @@ def test_index_follows_replace_remove_and_truncate(store):
 
 def test_equal_definitions_share_an_index_and_names_are_unique(store):
     with store.write("_system") as view:
-        first, created = definitions.create_index(view, "c", persistent("x"))
-        again, created_again = definitions.create_index(view, "c", persistent("x", name=""))
+        first, created = ddl.create_index(view, "c", persistent("x"))
+        again, created_again = ddl.create_index(view, "c", persistent("x", name=""))
         assert (created, created_again, first.id) == (True, False, again.id)
         with pytest.raises(ArangoError) as error:
-            definitions.create_index(view, "c", persistent("z"))
+            ddl.create_index(view, "c", persistent("z"))
         assert error.value.error_num == 1207
-        assert definitions.drop_index(view, "c", "i").id == first.id
+        assert ddl.drop_index(view, "c", "i").id == first.id
         with pytest.raises(ArangoError) as error:
-            definitions.drop_index(view, "c", "i")
+            ddl.drop_index(view, "c", "i")
         assert error.value.error_num == 1212
         for fixed in ("0", "primary"):
             with pytest.raises(ArangoError) as error:
-                definitions.drop_index(view, "c", fixed)
+                ddl.drop_index(view, "c", fixed)
             assert error.value.error_num == 11
 
 
@@ -197,7 +197,7 @@ def test_illegal_fields(field):
 def test_expired_documents_go(store):
     ttl = IndexInfo("", "t", "ttl", (("at",),), sparse=True, options={"expireAfter": 60})
     with store.write("_system") as view:
-        definitions.create_index(view, "c", ttl)
+        ddl.create_index(view, "c", ttl)
         view.insert("c", {"_key": "old", "at": 1000})
         view.insert("c", {"_key": "old date", "at": "1970-01-01T00:20:00Z"} | {"_key": "date"})
         view.insert("c", {"_key": "young", "at": 1990})

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import IndexInfo
+from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.store import Store
+from aqlite.storage.transaction import Transaction
 from aqlite.storage.vectors import read_column
-from aqlite.storage.view import View
-from aqlite.storage.write_view import WriteView
 
 WIDTH, COUNT = 16, 400
 
@@ -56,7 +56,7 @@ def test_probing_every_list_is_exact_search(store, vectors, metric):
     query = np.random.default_rng(8).normal(size=WIDTH)
     expected = scores(vectors, query, metric)
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", vector_index(metric))
+        index, _ = ddl.create_index(view, "c", vector_index(metric))
     with store.read("_system") as view:
         found = view.vector_search("c", index, query.tolist(), 7, None, None)
     assert [document["_key"] for document, _ in found] == best(expected, metric, 7)
@@ -66,7 +66,7 @@ def test_probing_every_list_is_exact_search(store, vectors, metric):
 
 def test_few_probes_find_most_neighbours(store, vectors):
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", vector_index(probes=1))
+        index, _ = ddl.create_index(view, "c", vector_index(probes=1))
     hits = 0
     with store.read("_system") as view:
         for row in vectors[:20]:
@@ -79,7 +79,7 @@ def test_a_filter_leaves_the_nearest_that_pass(store, vectors):
     query = vectors[3]
     expected = [key for key in best(scores(vectors, query, "cosine"), "cosine", COUNT) if int(key) % 2 == 0][:5]
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", vector_index())
+        index, _ = ddl.create_index(view, "c", vector_index())
     with store.read("_system") as view:
         found = view.vector_search("c", index, query.tolist(), 5, None, lambda document: document["even"])
         nothing = view.vector_search("c", index, query.tolist(), 5, None, lambda document: False)
@@ -90,7 +90,7 @@ def test_a_filter_leaves_the_nearest_that_pass(store, vectors):
 def test_changes_show_at_once_and_only_in_their_own_view(store, vectors):
     target = (vectors[0] * 3).tolist()
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", vector_index())
+        index, _ = ddl.create_index(view, "c", vector_index())
     with store.read("_system") as before:
         assert before.vector_search("c", index, target, 1, None, None)[0][0]["_key"] == "0"
         with store.write("_system") as view:
@@ -105,7 +105,7 @@ def test_changes_show_at_once_and_only_in_their_own_view(store, vectors):
         assert column_keys(after)[0] == "1"
 
 
-def column_keys(view: View) -> list[str]:
+def column_keys(view: Snapshot) -> list[str]:
     """Keys of the documents in the column of vectors, in its order."""
     column = view.vector_column("c", ("v",), WIDTH)
     rows = list(zip(column.rids.tolist(), column.revs.tolist(), strict=True))
@@ -125,7 +125,7 @@ def test_the_column_holds_rows_in_scan_order(store, vectors):
         assert view.vector_column("e", ("v",), WIDTH).matrix.shape == (0, WIDTH)
 
 
-def assert_column_is_what_the_view_sees(view: View) -> None:
+def assert_column_is_what_the_view_sees(view: Snapshot) -> None:
     """The cached column equals one that is read anew."""
     cached = view.vector_column("c", ("v",), WIDTH)
     fresh = read_column(view, view.find("c"), ("v",), WIDTH, None)
@@ -133,7 +133,7 @@ def assert_column_is_what_the_view_sees(view: View) -> None:
         np.testing.assert_array_equal(getattr(cached, name), getattr(fresh, name))
 
 
-def change_something(view: WriteView, random: np.random.Generator) -> None:
+def change_something(view: Transaction, random: np.random.Generator) -> None:
     value = random.choice(["vector", "vector", "null", "short"])
     stored = {"vector": random.normal(size=WIDTH).tolist(), "null": None, "short": [1.0]}[value]
     key = str(random.integers(COUNT))
@@ -145,7 +145,7 @@ def change_something(view: WriteView, random: np.random.Generator) -> None:
         view.remove("c", key)
 
 
-def fail_after_a_change(view: WriteView, random: np.random.Generator) -> None:
+def fail_after_a_change(view: Transaction, random: np.random.Generator) -> None:
     change_something(view, random)
     assert_column_is_what_the_view_sees(view)
     view.remove("c", "no such key")
@@ -209,7 +209,7 @@ def test_documents_without_a_vector_stand_beside_the_column(store, vectors, odd)
 
 def test_the_index_refuses_documents_it_cannot_hold(store, vectors):
     with store.write("_system") as view:
-        definitions.create_index(view, "c", vector_index())
+        ddl.create_index(view, "c", vector_index())
         for wrong in ({}, {"v": None}, {"v": [1.0]}, {"v": ["a"] * WIDTH}, {"v": 1}):
             with pytest.raises(ArangoError, match="vector index 'v'") as error:
                 view.insert("c", wrong)
@@ -220,7 +220,7 @@ def test_the_index_refuses_documents_it_cannot_hold(store, vectors):
 def test_a_sparse_index_skips_documents_without_a_vector(store, vectors):
     with store.write("_system") as view:
         view.insert("c", {"_key": "bare"})
-        index, _ = definitions.create_index(view, "c", vector_index(sparse=True))
+        index, _ = ddl.create_index(view, "c", vector_index(sparse=True))
         view.insert("c", {"_key": "bare too", "v": None} | {"_key": "bare2"})
     with store.read("_system") as view:
         assert len(view.vector_search("c", index, vectors[0].tolist(), COUNT + 2, None, None)) == COUNT
@@ -229,7 +229,7 @@ def test_a_sparse_index_skips_documents_without_a_vector(store, vectors):
 def test_an_index_without_enough_vectors_trains_itself_later(store):
     drawn = np.random.default_rng(9).normal(size=(12, WIDTH)).tolist()
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", vector_index(lists=10))
+        index, _ = ddl.create_index(view, "c", vector_index(lists=10))
     with store.write("_system") as view:
         for row in drawn[:9]:
             view.insert("c", {"v": row})
@@ -249,7 +249,7 @@ def test_an_index_without_enough_vectors_trains_itself_later(store):
 @pytest.mark.parametrize("query", [[1.0], [], "text", ["a"] * WIDTH, None])
 def test_queries_of_another_width_are_refused(store, vectors, query):
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", vector_index())
+        index, _ = ddl.create_index(view, "c", vector_index())
     with pytest.raises(ArangoError, match="16 numbers") as error, store.read("_system") as view:
         view.vector_search("c", index, query, 1, None, None)
     assert error.value.error_num == 10
@@ -257,7 +257,7 @@ def test_queries_of_another_width_are_refused(store, vectors, query):
 
 def test_the_trained_index_survives_a_restart(store, vectors, tmp_path):
     with store.write("_system") as view:
-        index, _ = definitions.create_index(view, "c", vector_index(probes=2))
+        index, _ = ddl.create_index(view, "c", vector_index(probes=2))
     with store.read("_system") as view:
         before = [(d["_key"], s) for d, s in view.vector_search("c", index, vectors[5].tolist(), 9, None, None)]
     store.close()

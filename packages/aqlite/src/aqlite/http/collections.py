@@ -12,12 +12,12 @@ import orjson
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
 from aqlite.services.permissions import READ, WRITE
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.catalog import Collection
 from aqlite.storage.graphs import graphs_using, rename_in_graphs
 from aqlite.storage.keygen import GENERATORS
 from aqlite.storage.revisions import revision_text
-from aqlite.storage.view import View
+from aqlite.storage.snapshot import Snapshot
 
 _LOADED = 3
 _KINDS = {2: "document", 3: "edge", "document": "document", "edge": "edge"}
@@ -54,7 +54,7 @@ def create(request: Request) -> Reply:
         "keyOptions": key_options(given.get("keyOptions")),
     }
     with request.defining() as view:
-        collection = definitions.create_collection(view, given.get("name"), kind, properties)
+        collection = ddl.create_collection(view, given.get("name"), kind, properties)
         return ok({**summary(collection), **details(collection)})
 
 
@@ -136,7 +136,7 @@ def change_properties(request: Request) -> Reply:
             raise ArangoError(501, f"'{name}' is not supported by aqlite")
     changes = {name: bool(given[name]) for name in ("waitForSync", "cacheEnabled") if name in given}
     with request.defining() as view:
-        collection = definitions.change_properties(view, request.path["name"], changes)
+        collection = ddl.change_properties(view, request.path["name"], changes)
         return ok({**summary(collection), **details(collection)})
 
 
@@ -223,7 +223,7 @@ def rename(request: Request) -> Reply:
     request.require(WRITE)
     with request.defining() as view:
         old_name = view.find(request.path["name"]).name
-        collection = definitions.rename_collection(view, old_name, request.object().get("name"))
+        collection = ddl.rename_collection(view, old_name, request.object().get("name"))
         rename_in_graphs(view, old_name, collection.name)
         return ok(summary(collection))
 
@@ -239,17 +239,17 @@ def drop(request: Request) -> Reply:
         users = graphs_using(view, collection.name)
         if users:
             raise ArangoError(1942, f"must not drop collection while part of graph: {', '.join(users)}")
-        dropped = definitions.drop_collection(view, name)
+        dropped = ddl.drop_collection(view, name)
         return ok({"id": str(dropped.id)})
 
 
-def _revision(view: View, collection: Collection) -> str:
+def _revision(view: Snapshot, collection: Collection) -> str:
     revision_number = view.revision(collection)
     return revision_text(revision_number) if revision_number else "0"
 
 
 @contextmanager
-def _viewed(request: Request) -> Iterator[tuple[View, Collection]]:
+def _viewed(request: Request) -> Iterator[tuple[Snapshot, Collection]]:
     """The view and the collection named in the path, for a user who may read it."""
     request.require(READ, request.path["name"])
     with request.reading() as view:

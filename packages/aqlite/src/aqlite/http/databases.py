@@ -5,7 +5,7 @@ from __future__ import annotations
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
 from aqlite.services.permissions import READ, WRITE
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 
 
 def names(request: Request) -> Reply:
@@ -32,7 +32,7 @@ def current(request: Request) -> Reply:
             "result": {
                 "name": request.database,
                 "id": str(number),
-                "isSystem": request.database == definitions.SYSTEM_DATABASE,
+                "isSystem": request.database == ddl.SYSTEM_DATABASE,
                 "path": "none",
                 "sharding": "",
                 "replicationFactor": 1,
@@ -53,7 +53,7 @@ def create(request: Request) -> Reply:
     if type(members) is not list or not all(type(m) is dict and type(m.get("username")) is str for m in members):
         raise ArangoError(10, "users must be an array of objects with a 'username'")
     with request.defining() as view:
-        definitions.create_database(view, name)
+        ddl.create_database(view, name)
     users = request.server.users
     for member in members:
         username = member["username"]
@@ -68,5 +68,5 @@ def drop(request: Request) -> Reply:
     """DELETE /_api/database/{name}."""
     request.require_system()
     with request.defining() as view:
-        definitions.drop_database(view, request.path["name"])
+        ddl.drop_database(view, request.path["name"])
     return ok({"result": True})

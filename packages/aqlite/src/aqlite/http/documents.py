@@ -13,7 +13,7 @@ from aqlite.services.permissions import READ, WRITE
 from aqlite.storage.api import Document, WriteResult
 from aqlite.storage.catalog import Collection
 from aqlite.storage.documents import split_handle
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.transaction import Transaction
 
 OVERWRITE_MODES = ("conflict", "ignore", "replace", "update")
 
@@ -56,7 +56,7 @@ def insert(request: Request) -> Reply:
     options = WriteOptions.of(request)
     body = request.json
 
-    def write(view: WriteView, collection: Collection, document: Any) -> WriteResult:
+    def write(view: Transaction, collection: Collection, document: Any) -> WriteResult:
         return view.insert(
             collection.name,
             document,
@@ -106,7 +106,7 @@ def remove(request: Request) -> Reply:
     if rev is None and not options.ignore_revs and request.body.strip():
         rev = request.object().get("_rev")
 
-    def write(view: WriteView, collection: Collection, _: Any) -> WriteResult:
+    def write(view: Transaction, collection: Collection, _: Any) -> WriteResult:
         return _checked(view, collection, key, rev, lambda: view.remove(collection.name, key, rev=rev))
 
     return _written(request, request.path["collection"], {}, options, write)
@@ -117,7 +117,7 @@ def remove_many(request: Request) -> Reply:
     options = WriteOptions.of(request)
     _require_array(request.json)
 
-    def write(view: WriteView, collection: Collection, selector: Any) -> WriteResult:
+    def write(view: Transaction, collection: Collection, selector: Any) -> WriteResult:
         key, rev = selector_of(collection, selector)
         return view.remove(collection.name, key, rev=None if options.ignore_revs else rev)
 
@@ -203,12 +203,12 @@ def selector_of(collection: Collection, selector: Any) -> tuple[str, str | None]
     raise ArangoError(1221)
 
 
-Writer = Callable[[WriteView, Collection, Any], WriteResult]
-Modifier = Callable[[WriteView, Collection, str, Document, "WriteOptions", "str | None"], WriteResult]
+Writer = Callable[[Transaction, Collection, Any], WriteResult]
+Modifier = Callable[[Transaction, Collection, str, Document, "WriteOptions", "str | None"], WriteResult]
 
 
 def _updating(
-    view: WriteView, collection: Collection, key: str, patch: Document, options: WriteOptions, rev: str | None
+    view: Transaction, collection: Collection, key: str, patch: Document, options: WriteOptions, rev: str | None
 ) -> WriteResult:
     return view.update(
         collection.name, key, patch, rev=rev, keep_null=options.keep_null, merge_objects=options.merge_objects
@@ -216,7 +216,7 @@ def _updating(
 
 
 def _replacing(
-    view: WriteView, collection: Collection, key: str, document: Document, options: WriteOptions, rev: str | None
+    view: Transaction, collection: Collection, key: str, document: Document, options: WriteOptions, rev: str | None
 ) -> WriteResult:
     return view.replace(collection.name, key, document, rev=rev)
 
@@ -230,7 +230,7 @@ def _modify_one(request: Request, modify: Modifier) -> Reply:
     if rev is None and not options.ignore_revs:
         rev = body.get("_rev")
 
-    def write(view: WriteView, collection: Collection, document: Document) -> WriteResult:
+    def write(view: Transaction, collection: Collection, document: Document) -> WriteResult:
         return _checked(view, collection, key, rev, lambda: modify(view, collection, key, document, options, rev))
 
     return _written(request, request.path["collection"], body, options, write, created=True)
@@ -240,7 +240,7 @@ def _modify_many(request: Request, modify: Modifier) -> Reply:
     options = WriteOptions.of(request)
     _require_array(request.json)
 
-    def write(view: WriteView, collection: Collection, document: Any) -> WriteResult:
+    def write(view: Transaction, collection: Collection, document: Any) -> WriteResult:
         if type(document) is not dict:
             raise ArangoError(1227)
         key, rev = selector_of(collection, document)
@@ -258,7 +258,7 @@ class _PreconditionFailed(Exception):  # noqa: N818 (not an error of the server)
 
 
 def _checked(
-    view: WriteView, collection: Collection, key: str, rev: str | None, write: Callable[[], WriteResult]
+    view: Transaction, collection: Collection, key: str, rev: str | None, write: Callable[[], WriteResult]
 ) -> WriteResult:
     if rev is not None:
         document = view.get(collection.name, key)
@@ -294,7 +294,7 @@ def _written(
 
 
 def _attempt(
-    view: WriteView, collection: Collection, document: Any, options: WriteOptions, write: Writer
+    view: Transaction, collection: Collection, document: Any, options: WriteOptions, write: Writer
 ) -> dict[str, Any]:
     try:
         return write_entry(write(view, collection, document), options)

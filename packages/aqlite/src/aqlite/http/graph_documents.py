@@ -11,8 +11,8 @@ from aqlite.services.permissions import READ, WRITE
 from aqlite.storage.api import GraphInfo, WriteResult
 from aqlite.storage.documents import check_vertex, require_object, split_handle
 from aqlite.storage.graphs import all_graphs, read_graph
-from aqlite.storage.view import View
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.snapshot import Snapshot
+from aqlite.storage.transaction import Transaction
 
 VERTEX, EDGE = "vertex", "edge"
 
@@ -37,7 +37,7 @@ def insert_edge(request: Request) -> Reply:
     """POST /_api/gharial/{graph}/edge/{collection}."""
     edge = require_object(request.json)
 
-    def write(view: WriteView, graph: GraphInfo, options: WriteOptions) -> WriteResult:
+    def write(view: Transaction, graph: GraphInfo, options: WriteOptions) -> WriteResult:
         for end in ("_from", "_to"):
             _check_end(view, graph, check_vertex(edge.get(end)))
         return view.insert(request.path["collection"], edge)
@@ -69,7 +69,7 @@ def remove_vertex(request: Request) -> Reply:
     """DELETE /_api/gharial/{graph}/vertex/{collection}/{key}: the edges at the vertex go with it."""
     name, key = request.path["collection"], request.path["key"]
 
-    def write(view: WriteView, graph: GraphInfo, options: WriteOptions) -> WriteResult:
+    def write(view: Transaction, graph: GraphInfo, options: WriteOptions) -> WriteResult:
         result = view.remove(name, key)
         for edge_collection in _edge_collections_at(view, name):
             for edge in view.edges(edge_collection, f"{name}/{key}", "any"):
@@ -85,13 +85,13 @@ def remove_edge(request: Request) -> Reply:
     return _write(request, EDGE, lambda view, graph, options: view.remove(name, key))
 
 
-Writer = Callable[[WriteView, GraphInfo, WriteOptions], WriteResult]
+Writer = Callable[[Transaction, GraphInfo, WriteOptions], WriteResult]
 
 
 def _updating(request: Request) -> Writer:
     name, key, patch = request.path["collection"], request.path["key"], require_object(request.json)
 
-    def write(view: WriteView, graph: GraphInfo, options: WriteOptions) -> WriteResult:
+    def write(view: Transaction, graph: GraphInfo, options: WriteOptions) -> WriteResult:
         _check_given_ends(view, graph, patch)
         return view.update(name, key, patch, keep_null=options.keep_null, merge_objects=options.merge_objects)
 
@@ -101,7 +101,7 @@ def _updating(request: Request) -> Writer:
 def _replacing(request: Request) -> Writer:
     name, key, document = request.path["collection"], request.path["key"], require_object(request.json)
 
-    def write(view: WriteView, graph: GraphInfo, options: WriteOptions) -> WriteResult:
+    def write(view: Transaction, graph: GraphInfo, options: WriteOptions) -> WriteResult:
         _check_given_ends(view, graph, document)
         return view.replace(name, key, document)
 
@@ -141,7 +141,7 @@ def _write(request: Request, part: str, write: Writer) -> Reply:
     return ok({part: entry, **images}, 202, etag=f'"{entry["_rev"]}"')
 
 
-def _member(view: View, request: Request, part: str) -> GraphInfo:
+def _member(view: Snapshot, request: Request, part: str) -> GraphInfo:
     """The graph, whose part the collection must be. Raises ArangoError 1924, 1926, 1930, 1203."""
     graph = read_graph(view, request.path["graph"])
     name = request.path["collection"]
@@ -153,13 +153,13 @@ def _member(view: View, request: Request, part: str) -> GraphInfo:
     return graph
 
 
-def _check_given_ends(view: View, graph: GraphInfo, document: dict) -> None:
+def _check_given_ends(view: Snapshot, graph: GraphInfo, document: dict) -> None:
     for end in ("_from", "_to"):
         if end in document:
             _check_end(view, graph, check_vertex(document[end]))
 
 
-def _check_end(view: View, graph: GraphInfo, handle: str) -> None:
+def _check_end(view: Snapshot, graph: GraphInfo, handle: str) -> None:
     name, key = split_handle(handle)
     if name not in graph.vertex_collections:
         raise ArangoError(1947, f"referenced vertex collection '{name}' is not part of the graph")
@@ -167,7 +167,7 @@ def _check_end(view: View, graph: GraphInfo, handle: str) -> None:
         raise ArangoError(1202, f"document not found: {handle}")
 
 
-def _edge_collections_at(view: View, vertex_collection: str) -> list[str]:
+def _edge_collections_at(view: Snapshot, vertex_collection: str) -> list[str]:
     found: dict[str, None] = {}
     for graph in all_graphs(view):
         if vertex_collection in graph.vertex_collections:

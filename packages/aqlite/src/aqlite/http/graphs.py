@@ -8,12 +8,12 @@ from typing import Any
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
 from aqlite.services.permissions import READ, WRITE
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
 from aqlite.storage.documents import KEY_PATTERN
 from aqlite.storage.graphs import GRAPHS, all_graphs, graph_to_document, graphs_using, read_graph
-from aqlite.storage.view import View
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.snapshot import Snapshot
+from aqlite.storage.transaction import Transaction
 
 _NEW_COLLECTION = {"keyOptions": {"type": "traditional", "allowUserKeys": True}}
 
@@ -187,7 +187,7 @@ def _definition(given: Any) -> EdgeDefinition:
     return EdgeDefinition(given["collection"], *ends)
 
 
-def _check_other_graphs(view: View, name: str, definition: EdgeDefinition) -> None:
+def _check_other_graphs(view: Snapshot, name: str, definition: EdgeDefinition) -> None:
     for other in all_graphs(view):
         for known in other.edge_definitions:
             same_ends = (set(known.from_collections), set(known.to_collections)) == (
@@ -198,28 +198,28 @@ def _check_other_graphs(view: View, name: str, definition: EdgeDefinition) -> No
                 raise ArangoError(1921, f"{known.collection}: edge collection already used in edge def")
 
 
-def _save(view: WriteView, graph: GraphInfo, *, new: bool = False, status: int = 202) -> Reply:
+def _save(view: Transaction, graph: GraphInfo, *, new: bool = False, status: int = 202) -> Reply:
     """Store the graph and create the collections it lacks."""
     for name in graph.edge_collections:
         if not view.has_collection(name):
-            definitions.create_collection(view, name, "edge", _NEW_COLLECTION)
+            ddl.create_collection(view, name, "edge", _NEW_COLLECTION)
         elif not view.find(name).is_edge:
             raise ArangoError(1944, f"{name}: edge definition collection is a document collection")
     for name in graph.vertex_collections:
         if not view.has_collection(name):
-            definitions.create_collection(view, name, "document", _NEW_COLLECTION)
+            ddl.create_collection(view, name, "document", _NEW_COLLECTION)
         elif view.find(name).is_edge and name in graph.orphan_collections:
             raise ArangoError(1927)
     view.insert(GRAPHS, graph_to_document(graph), overwrite_mode="conflict" if new else "replace")
     return ok({"graph": _shown_graph(view, graph.name)}, status)
 
 
-def _drop_unused(view: WriteView, name: str) -> None:
+def _drop_unused(view: Transaction, name: str) -> None:
     if view.has_collection(name) and not graphs_using(view, name):
-        definitions.drop_collection(view, name)
+        ddl.drop_collection(view, name)
 
 
-def _shown_graph(view: View, name: str) -> Document:
+def _shown_graph(view: Snapshot, name: str) -> Document:
     document = view.get(GRAPHS, name)
     if document is None:
         raise ArangoError(1924, f"graph '{name}' not found")

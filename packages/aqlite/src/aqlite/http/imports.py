@@ -9,7 +9,7 @@ import orjson
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok, parse_json
 from aqlite.services.permissions import WRITE
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.transaction import Transaction
 
 _ON_DUPLICATE = ("error", "update", "replace", "ignore")
 _TYPES = ("documents", "list", "array", "auto")
@@ -48,7 +48,7 @@ class _Importer:
         self._counts = {"created": 0, "errors": 0, "empty": 0, "updated": 0, "ignored": 0}
         self._details: list[str] = []
 
-    def take(self, view: WriteView, name: str, position: int, document: Any) -> None:
+    def take(self, view: Transaction, name: str, position: int, document: Any) -> None:
         """Store one document, or count and describe why not; with ``complete``, the first bad one stops the import."""
         if document is _EMPTY:
             self._counts["empty"] += 1

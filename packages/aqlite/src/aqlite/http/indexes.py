@@ -7,13 +7,13 @@ from typing import Any
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
 from aqlite.services.permissions import READ, WRITE
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.api import IndexInfo
 from aqlite.storage.catalog import ENTRY_INDEX_TYPES, Collection
 from aqlite.storage.documents import COLLECTION_NAME
 from aqlite.storage.entries import EXPANSION, field_text, parse_field
+from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.vectors import METRICS
-from aqlite.storage.view import View
 
 _ALIASES = {"hash": "persistent", "skiplist": "persistent"}
 _UNSUPPORTED = ("fulltext", "geo", "geo1", "geo2", "inverted", "mdi", "mdi-prefixed", "zkd")
@@ -38,7 +38,7 @@ def get(request: Request) -> Reply:
     request.require(READ, request.path["collection"])
     with request.reading() as view:
         collection = view.find(request.path["collection"])
-        index = definitions.find_index(collection, request.path["id"])
+        index = ddl.find_index(collection, request.path["id"])
         return ok(described(view, collection, index, stats=True))
 
 
@@ -51,7 +51,7 @@ def create(request: Request) -> Reply:
     request.require(WRITE)
     wanted = requested_index(request.object())
     with request.defining() as view:
-        index, created = definitions.create_index(view, name, wanted)
+        index, created = ddl.create_index(view, name, wanted)
         collection = view.find(name)
         shown = described(view, collection, index, stats=True)
     return ok({**shown, "isNewlyCreated": created}, 201 if created else 200)
@@ -63,7 +63,7 @@ def drop(request: Request) -> Reply:
     request.require(WRITE, name)
     request.require(WRITE)
     with request.defining() as view:
-        index = definitions.drop_index(view, name, request.path["id"])
+        index = ddl.drop_index(view, name, request.path["id"])
         return ok({"id": f"{view.find(name).name}/{index.id}"})
 
 
@@ -99,7 +99,7 @@ def requested_index(given: dict[str, Any]) -> IndexInfo:
     return IndexInfo("", name, kind, paths, unique, sparse, params, options)
 
 
-def described(view: View, collection: Collection, index: IndexInfo, *, stats: bool) -> dict[str, Any]:
+def described(view: Snapshot, collection: Collection, index: IndexInfo, *, stats: bool) -> dict[str, Any]:
     """The index as the HTTP interface shows it."""
     shown: dict[str, Any] = {
         "id": f"{collection.name}/{index.id}",

@@ -15,9 +15,9 @@ from aqlite.errors import ArangoError
 from aqlite.services.permissions import READ, WRITE, allows
 from aqlite.services.server import Server
 from aqlite.services.users import ROOT
-from aqlite.storage.definitions import SYSTEM_DATABASE
-from aqlite.storage.view import View
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.ddl import SYSTEM_DATABASE
+from aqlite.storage.snapshot import Snapshot
+from aqlite.storage.transaction import Transaction
 
 _TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0", "")
 
@@ -120,7 +120,7 @@ class Request:
         return self.headers.get("x-arango-trx-id")
 
     @contextmanager
-    def reading(self) -> Iterator[View]:
+    def reading(self) -> Iterator[Snapshot]:
         """A view for reading: the stream transaction's, or a fresh snapshot."""
         if self.transaction_id is not None:
             opened = self.server.transactions.using(self.transaction_id, self.database, self.user)
@@ -130,7 +130,7 @@ class Request:
             yield self._authorized(view)
 
     @contextmanager
-    def writing(self) -> Iterator[WriteView]:
+    def writing(self) -> Iterator[Transaction]:
         """A view for writing: the stream transaction's, or a transaction of the request's own."""
         if self.transaction_id is not None:
             opened = self.server.transactions.using(self.transaction_id, self.database, self.user)
@@ -142,14 +142,14 @@ class Request:
             yield self._authorized(view)
 
     @contextmanager
-    def defining(self) -> Iterator[WriteView]:
+    def defining(self) -> Iterator[Transaction]:
         """A view for changing the catalog. Raises ArangoError 1653 inside a stream transaction."""
         if self.transaction_id is not None:
             raise ArangoError(1653, "disallowed operation inside transaction")
         with self.server.store.write(self.database) as view:
             yield view
 
-    def _authorized(self, view: View) -> Any:
+    def _authorized(self, view: Snapshot) -> Any:
         if self.user != ROOT:
             view.authorize = lambda name, write: self.require(WRITE if write else READ, name)
         return view

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from aqlite.errors import ArangoError
+from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.store import Store, reported
-from aqlite.storage.view import View
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.transaction import Transaction
 
 _REMEMBERED = 1000
 RUNNING, COMMITTED, ABORTED = "running", "committed", "aborted"
@@ -32,7 +32,7 @@ class StreamTransaction:
         self.last_used = time.monotonic()
         self.lock = threading.Lock()
         self.status = RUNNING
-        self.view: View | None = None
+        self.view: Snapshot | None = None
         self._store = store
 
     def start(self, write: frozenset[str], lock_timeout: float) -> None:
@@ -41,7 +41,7 @@ class StreamTransaction:
             if write:
                 self._store.lock_writer(lock_timeout, f"stream transaction {self.id}")
                 try:
-                    view = self._store.open_write_view(self.database)
+                    view = self._store.begin(self.database)
                     view.writable_names = frozenset(view.find(name).name for name in write)
                     self.view = view
                 except BaseException:
@@ -51,7 +51,7 @@ class StreamTransaction:
             else:
                 connection = self._store.take_connection()
                 try:
-                    self.view = self._store.open_view(connection, self.database)
+                    self.view = self._store.begin_read(connection, self.database)
                 except BaseException:
                     self._store.give_connection(connection)
                     raise
@@ -63,7 +63,7 @@ class StreamTransaction:
             return
         self.status = ABORTED
         view.close()
-        if not isinstance(view, WriteView):
+        if not isinstance(view, Transaction):
             self._store.give_connection(view.connection)
             self.status = COMMITTED if commit else ABORTED
             return
@@ -105,7 +105,7 @@ class TransactionRegistry:
                 raise ArangoError(1655, f"transaction '{id_}' not found")
             try:
                 with reported():
-                    if isinstance(view, WriteView):
+                    if isinstance(view, Transaction):
                         with view.all_or_nothing():
                             yield view
                     else:

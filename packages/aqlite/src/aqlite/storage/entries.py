@@ -9,7 +9,7 @@ from typing import Any
 
 from aqlite.errors import ArangoError
 from aqlite.storage.api import UNBOUNDED, Document, IndexInfo
-from aqlite.storage.encoding import encode_value, encode_values, prefix_end
+from aqlite.storage.key_encoding import encode_value, encode_values, prefix_end
 
 EXPANSION = "[*]"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aqlite.storage.encoding import encode_value
 from aqlite.storage.entries import table_name
+from aqlite.storage.key_encoding import encode_value
 from aqlite.storage.store import Store
 
 _LOCK_SECONDS = 1.0

@@ -9,13 +9,13 @@ from aqlite.errors import ArangoError
 
 if TYPE_CHECKING:
     from aqlite.storage.catalog import Collection
-    from aqlite.storage.write_view import WriteView
+    from aqlite.storage.transaction import Transaction
 
 GENERATORS = ("traditional", "autoincrement", "uuid", "padded")
 _MAX_NUMBER = 2**63 - 1
 
 
-def next_key(view: WriteView, collection: Collection) -> str:
+def next_key(view: Transaction, collection: Collection) -> str:
     """A key that no document of the collection has."""
     options = collection.properties.get("keyOptions", {})
     generator = options.get("type", "traditional")
@@ -31,7 +31,7 @@ def next_key(view: WriteView, collection: Collection) -> str:
             return key
 
 
-def note_key(view: WriteView, collection: Collection, key: str) -> None:
+def note_key(view: Transaction, collection: Collection, key: str) -> None:
     """Take account of a key that the user chose. Raises ArangoError 1222 when users may not choose keys."""
     options = collection.properties.get("keyOptions", {})
     if not options.get("allowUserKeys", True):
@@ -43,7 +43,7 @@ def note_key(view: WriteView, collection: Collection, key: str) -> None:
             _keep_number(view, collection, int(key))
 
 
-def _next_number(view: WriteView, collection: Collection, options: dict) -> str:
+def _next_number(view: Transaction, collection: Collection, options: dict) -> str:
     increment, offset = options.get("increment", 1), options.get("offset", 0)
     last = _last_number(view, collection)
     number = offset if last < offset else last + increment - (last - offset) % increment
@@ -53,12 +53,12 @@ def _next_number(view: WriteView, collection: Collection, options: dict) -> str:
     return str(number)
 
 
-def _last_number(view: WriteView, collection: Collection) -> int:
+def _last_number(view: Transaction, collection: Collection) -> int:
     name = f"autoincrement_{collection.id}"
     row = view.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return 0 if row is None else row[0]
 
 
-def _keep_number(view: WriteView, collection: Collection, number: int) -> None:
+def _keep_number(view: Transaction, collection: Collection, number: int) -> None:
     name = f"autoincrement_{collection.id}"
     view.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, number))

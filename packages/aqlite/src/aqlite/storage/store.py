@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aqlite.errors import ArangoError
-from aqlite.storage import definitions
+from aqlite.storage import ddl
 from aqlite.storage.cache import DocumentCache
 from aqlite.storage.catalog import Catalog, catalog_version, load_catalog
 from aqlite.storage.files import DataFolder, storage_error
 from aqlite.storage.revisions import RevisionClock
+from aqlite.storage.snapshot import Snapshot
+from aqlite.storage.transaction import Transaction
 from aqlite.storage.vectors import VectorCache
-from aqlite.storage.view import View
-from aqlite.storage.write_view import WriteView
 
 _IDLE_CONNECTIONS = 8
 _WRITER_CACHE_KIB = 16 * 1024
@@ -62,10 +62,10 @@ class Store:
             self._create_system_database()
 
     def _create_system_database(self) -> None:
-        self._catalog = Catalog(0, {definitions.SYSTEM_DATABASE: 0}, {definitions.SYSTEM_DATABASE: {}})
-        with self._writing(definitions.SYSTEM_DATABASE, self._catalog) as view:
+        self._catalog = Catalog(0, {ddl.SYSTEM_DATABASE: 0}, {ddl.SYSTEM_DATABASE: {}})
+        with self._writing(ddl.SYSTEM_DATABASE, self._catalog) as view:
             view.catalog = Catalog(0, {}, {})
-            definitions.create_database(view, definitions.SYSTEM_DATABASE)
+            ddl.create_database(view, ddl.SYSTEM_DATABASE)
 
     def close(self) -> None:
         """Wait for the writer, close all files and release the folder; closing again does nothing."""
@@ -89,17 +89,17 @@ class Store:
 
     def compact(self) -> None:
         """Return the unused pages of the file to the disk."""
-        with self.write(definitions.SYSTEM_DATABASE) as view:
+        with self.write(ddl.SYSTEM_DATABASE) as view:
             view.connection.execute("PRAGMA incremental_vacuum")
 
     # --- reading ----------------------------------------------------------------------------------------------
     @contextmanager
-    def read(self, database: str) -> Iterator[View]:
+    def read(self, database: str) -> Iterator[Snapshot]:
         """A snapshot of a database for the length of the block. Raises ArangoError 1228."""
         connection = self.take_connection()
         try:
             with reported():
-                view = self.open_view(connection, database)
+                view = self.begin_read(connection, database)
                 try:
                     yield view
                 finally:
@@ -107,10 +107,10 @@ class Store:
         finally:
             self.give_connection(connection)
 
-    def open_view(self, connection: sqlite3.Connection, database: str) -> View:
+    def begin_read(self, connection: sqlite3.Connection, database: str) -> Snapshot:
         """Start a snapshot on a connection."""
         connection.execute("BEGIN")
-        return View(self, connection, self._catalog_of(connection), database)
+        return Snapshot(self, connection, self._catalog_of(connection), database)
 
     def take_connection(self) -> sqlite3.Connection:
         """A connection for reading; give it back."""
@@ -141,7 +141,7 @@ class Store:
 
     # --- writing ----------------------------------------------------------------------------------------------
     @contextmanager
-    def write(self, database: str, *, lock_timeout: float | None = None) -> Iterator[WriteView]:
+    def write(self, database: str, *, lock_timeout: float | None = None) -> Iterator[Transaction]:
         """A writing transaction for the length of the block: committed at its end, rolled back when it raises.
 
         Raises:
@@ -156,9 +156,9 @@ class Store:
             self.unlock_writer()
 
     @contextmanager
-    def _writing(self, database: str, catalog: Catalog | None) -> Iterator[WriteView]:
+    def _writing(self, database: str, catalog: Catalog | None) -> Iterator[Transaction]:
         with reported():
-            view = self.open_write_view(database, catalog)
+            view = self.begin(database, catalog)
             try:
                 yield view
                 self.commit(view)
@@ -182,14 +182,14 @@ class Store:
         """Let the next writer in."""
         self._write_lock.release()
 
-    def open_write_view(self, database: str, catalog: Catalog | None = None) -> WriteView:
+    def begin(self, database: str, catalog: Catalog | None = None) -> Transaction:
         """Start a writing transaction; the caller holds the write lock."""
         self._writer.execute("BEGIN IMMEDIATE")
-        return WriteView(self, self._writer, catalog or self._catalog_of(self._writer), database)
+        return Transaction(self, self._writer, catalog or self._catalog_of(self._writer), database)
 
-    def commit(self, view: WriteView) -> None:
+    def commit(self, view: Transaction) -> None:
         """Make the view's changes durable."""
-        definitions.train_waiting_indexes(view)
+        ddl.train_waiting_indexes(view)
         versions: dict[int, int] = {}
         for collection, revision in view.revisions.items():
             ((versions[collection],),) = self._writer.execute(

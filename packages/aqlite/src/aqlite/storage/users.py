@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from aqlite.storage.view import View
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.snapshot import Snapshot
+from aqlite.storage.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class User:
     permissions: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def load_users(view: View) -> dict[str, User]:
+def load_users(view: Snapshot) -> dict[str, User]:
     """Every user by name."""
     rows = view.connection.execute("SELECT name, password, active, extra, permissions FROM users")
     return {
@@ -32,7 +32,7 @@ def load_users(view: View) -> dict[str, User]:
     }
 
 
-def save_user(view: WriteView, user: User) -> None:
+def save_user(view: Transaction, user: User) -> None:
     """Store a user, new or changed."""
     extra, permissions = orjson.dumps(user.extra).decode(), orjson.dumps(user.permissions).decode()
     view.connection.execute(
@@ -41,12 +41,12 @@ def save_user(view: WriteView, user: User) -> None:
     )
 
 
-def delete_user(view: WriteView, name: str) -> None:
+def delete_user(view: Transaction, name: str) -> None:
     """Forget a user."""
     view.connection.execute("DELETE FROM users WHERE name = ?", (name,))
 
 
-def token_secret(view: WriteView) -> str:
+def token_secret(view: Transaction) -> str:
     """The folder's own secret for signing tokens, made on first use."""
     view.connection.execute("INSERT OR IGNORE INTO meta VALUES ('jwt', ?)", (secrets.token_hex(32),))
     return view.connection.execute("SELECT value FROM meta WHERE name = 'jwt'").fetchone()[0]

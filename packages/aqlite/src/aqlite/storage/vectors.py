@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import faiss
 
     from aqlite.storage.catalog import Collection
-    from aqlite.storage.view import View
+    from aqlite.storage.snapshot import Snapshot
 
 METRICS = ("cosine", "l2", "innerProduct")
 _NUMBERS = {int, float}
@@ -59,7 +59,7 @@ def check_vector(index: IndexInfo, document: Document) -> None:
 
 
 def read_column(
-    view: View, collection: Collection, path: tuple[str, ...], dimension: int, previous: VectorColumn | None
+    view: Snapshot, collection: Collection, path: tuple[str, ...], dimension: int, previous: VectorColumn | None
 ) -> VectorColumn | None:
     """Build the column, taking the rows that did not change from ``previous``; ``None`` when it would be too large."""
     rows = _as_rows(view.all_rows(collection))
@@ -74,7 +74,7 @@ def read_column(
 
 
 def patch_column(
-    view: View, collection: Collection, path: tuple[str, ...], column: VectorColumn, rids: set[int]
+    view: Snapshot, collection: Collection, path: tuple[str, ...], column: VectorColumn, rids: set[int]
 ) -> VectorColumn | None:
     """The column as the view sees it, when no other rows than ``rids`` differ from another state's ``column``."""
     rows = _as_rows(view.rows_among(collection, list(rids)))
@@ -86,7 +86,7 @@ def patch_column(
 
 def _patched(
     column: VectorColumn,
-    view: View,
+    view: Snapshot,
     collection: Collection,
     path: tuple[str, ...],
     touched: np.ndarray,
@@ -117,7 +117,7 @@ def _patched(
 
 
 def _read_vectors(
-    view: View, collection: Collection, path: tuple[str, ...], dimension: int, rows: np.ndarray
+    view: Snapshot, collection: Collection, path: tuple[str, ...], dimension: int, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which rows hold a vector of the width, bool [k], and those vectors, float32 [found, d]."""
     is_read = np.zeros(len(rows), dtype=bool)
@@ -153,7 +153,9 @@ class VectorCache:
         self._commits: dict[int, dict[int, set[int]]] = {}
         self._lock = threading.Lock()
 
-    def column(self, view: View, collection: Collection, path: tuple[str, ...], dimension: int) -> VectorColumn | None:
+    def column(
+        self, view: Snapshot, collection: Collection, path: tuple[str, ...], dimension: int
+    ) -> VectorColumn | None:
         """The column as the view sees it."""
         version = view.data_version(collection)
         slot = (collection.id, path, dimension)
@@ -172,7 +174,7 @@ class VectorCache:
 
     def _current(
         self,
-        view: View,
+        view: Snapshot,
         collection: Collection,
         path: tuple[str, ...],
         dimension: int,
@@ -218,7 +220,7 @@ class VectorCache:
 
     def search(
         self,
-        view: View,
+        view: Snapshot,
         collection: Collection,
         index: IndexInfo,
         query: Sequence[float],
@@ -253,7 +255,7 @@ class VectorCache:
             done, wanted = len(positions), min(4 * wanted, len(column.rids))
 
     def _filled_index(
-        self, view: View, collection: Collection, index: IndexInfo, column: VectorColumn | None
+        self, view: Snapshot, collection: Collection, index: IndexInfo, column: VectorColumn | None
     ) -> faiss.Index:
         version = view.data_version(collection)
         with self._lock:

@@ -15,13 +15,13 @@ from aqlite.storage.documents import assemble, check_key, merge_patch, require_o
 from aqlite.storage.entries import index_entries, table_name, violation
 from aqlite.storage.keygen import next_key, note_key
 from aqlite.storage.revisions import revision_text
-from aqlite.storage.view import Row, View
+from aqlite.storage.snapshot import Row, Snapshot
 
 if TYPE_CHECKING:
     from aqlite.storage.store import Store
 
 
-class WriteView(View):
+class Transaction(Snapshot):
     """The view of a writing transaction: sees and makes changes; the store commits or rolls back."""
 
     writable = True
@@ -42,11 +42,11 @@ class WriteView(View):
         return self.revisions.get(collection.id) or super().revision(collection)
 
     def data_version(self, collection: Collection) -> int | None:
-        """See ``View``."""
+        """See ``Snapshot``."""
         return None if collection.id in self.revisions else super().data_version(collection)
 
     def own_changes(self, collection: Collection) -> set[int] | None:
-        """See ``View``."""
+        """See ``Snapshot``."""
         return self.changed_rids.get(collection.id, set())
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:

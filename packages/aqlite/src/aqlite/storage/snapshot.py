@@ -32,7 +32,7 @@ Authorize = Callable[[str, bool], None]
 """Called with a collection's name and whether it is to be written; raises ArangoError 11 when that is forbidden."""
 
 
-class View:
+class Snapshot:
     """A consistent snapshot of one database; implements the reading half of ``api.StoreView``.
 
     One thread at a time may use a view.

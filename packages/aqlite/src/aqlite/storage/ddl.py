@@ -12,13 +12,13 @@ from aqlite.storage.api import CollectionKind, IndexInfo
 from aqlite.storage.catalog import ENTRY_INDEX_TYPES, Collection, index_to_json, load_catalog
 from aqlite.storage.documents import COLLECTION_NAME, DATABASE_NAME
 from aqlite.storage.entries import table_name
-from aqlite.storage.write_view import WriteView
+from aqlite.storage.transaction import Transaction
 
 SYSTEM_DATABASE = "_system"
 SYSTEM_COLLECTIONS = ("_analyzers", "_aqlfunctions", "_graphs", "_jobs", "_queues")
 
 
-def create_database(view: WriteView, name: str) -> None:
+def create_database(view: Transaction, name: str) -> None:
     """Create a database with its system collections. Raises ArangoError 1229, 1207."""
     if name != SYSTEM_DATABASE and not DATABASE_NAME.match(name):
         raise ArangoError(1229)
@@ -30,7 +30,7 @@ def create_database(view: WriteView, name: str) -> None:
     _refresh(view)
 
 
-def drop_database(view: WriteView, name: str) -> None:
+def drop_database(view: Transaction, name: str) -> None:
     """Drop a database with everything in it. Raises ArangoError 1228, and 11 for the system database."""
     if name == SYSTEM_DATABASE:
         raise ArangoError(11)
@@ -41,7 +41,7 @@ def drop_database(view: WriteView, name: str) -> None:
     _refresh(view)
 
 
-def create_collection(view: WriteView, name: str, kind: CollectionKind, properties: dict[str, Any]) -> Collection:
+def create_collection(view: Transaction, name: str, kind: CollectionKind, properties: dict[str, Any]) -> Collection:
     """Create a collection. Raises ArangoError 1208 (name), 1207 (exists)."""
     check_collection_name(name, system=bool(properties.get("isSystem")))
     if view.has_collection(name):
@@ -57,7 +57,7 @@ def check_collection_name(name: Any, *, system: bool) -> None:
         raise ArangoError(1208)
 
 
-def drop_collection(view: WriteView, name: str) -> Collection:
+def drop_collection(view: Transaction, name: str) -> Collection:
     """Drop a collection with its documents and indexes. Raises ArangoError 1203."""
     collection = view.find(name)
     _remove_collection(view, collection)
@@ -65,7 +65,7 @@ def drop_collection(view: WriteView, name: str) -> Collection:
     return collection
 
 
-def rename_collection(view: WriteView, name: str, new_name: Any) -> Collection:
+def rename_collection(view: Transaction, name: str, new_name: Any) -> Collection:
     """Rename a collection. Raises ArangoError 1203, 1207, 1208."""
     collection = view.find(name)
     check_collection_name(new_name, system=collection.name.startswith("_"))
@@ -76,7 +76,7 @@ def rename_collection(view: WriteView, name: str, new_name: Any) -> Collection:
     return view.find(new_name)
 
 
-def change_properties(view: WriteView, name: str, changes: dict[str, Any]) -> Collection:
+def change_properties(view: Transaction, name: str, changes: dict[str, Any]) -> Collection:
     """Set properties of a collection. Raises ArangoError 1203."""
     collection = view.find(name)
     text = orjson.dumps({**collection.properties, **changes}).decode()
@@ -85,7 +85,7 @@ def change_properties(view: WriteView, name: str, changes: dict[str, Any]) -> Co
     return view.find(collection.name)
 
 
-def create_index(view: WriteView, name: str, wanted: IndexInfo) -> tuple[IndexInfo, bool]:
+def create_index(view: Transaction, name: str, wanted: IndexInfo) -> tuple[IndexInfo, bool]:
     """Create an index over the documents there are; ``(index, False)`` when an equal one exists.
 
     Raises:
@@ -113,7 +113,7 @@ def create_index(view: WriteView, name: str, wanted: IndexInfo) -> tuple[IndexIn
     return index, True
 
 
-def train_vector_index(view: WriteView, collection: Collection, index: IndexInfo) -> None:
+def train_vector_index(view: Transaction, collection: Collection, index: IndexInfo) -> None:
     """Train a vector index when there are enough vectors; until then it stays unusable."""
     column = view.store.vectors.column(view, collection, index.fields[0], index.params["dimension"])
     trained = vectors.train(index, column)
@@ -121,7 +121,7 @@ def train_vector_index(view: WriteView, collection: Collection, index: IndexInfo
         view.connection.execute("UPDATE indexes SET trained = ? WHERE id = ?", (trained, int(index.id)))
 
 
-def train_waiting_indexes(view: WriteView) -> None:
+def train_waiting_indexes(view: Transaction) -> None:
     """Train the vector indexes that were waiting for the documents this transaction added."""
     for collection in view.collections():
         if view.documents_added.get(collection.id, 0) > 0:
@@ -130,7 +130,7 @@ def train_waiting_indexes(view: WriteView) -> None:
                     train_vector_index(view, collection, index)
 
 
-def drop_index(view: WriteView, name: str, index_id: str) -> IndexInfo:
+def drop_index(view: Transaction, name: str, index_id: str) -> IndexInfo:
     """Drop an index by its id or name. Raises ArangoError 1203, 1212, and 11 for primary and edge indexes."""
     collection = view.find(name)
     index = find_index(collection, index_id)
@@ -160,7 +160,7 @@ def _same_definition(left: IndexInfo, right: IndexInfo) -> bool:
 
 
 def _add_collection(
-    view: WriteView, database: str, name: str, kind: CollectionKind, properties: dict[str, Any]
+    view: Transaction, database: str, name: str, kind: CollectionKind, properties: dict[str, Any]
 ) -> None:
     number = view.store.next_tick()
     text = orjson.dumps(properties).decode()
@@ -172,7 +172,7 @@ def _add_collection(
         view.connection.execute(statement)
 
 
-def _remove_collection(view: WriteView, collection: Collection) -> None:
+def _remove_collection(view: Transaction, collection: Collection) -> None:
     for index in collection.indexes:
         _remove_index(view, index)
     view.connection.execute(collection.sql.drop)
@@ -183,12 +183,12 @@ def _remove_collection(view: WriteView, collection: Collection) -> None:
     view.revisions.pop(collection.id, None)
 
 
-def _remove_index(view: WriteView, index: IndexInfo) -> None:
+def _remove_index(view: Transaction, index: IndexInfo) -> None:
     if index.type in ENTRY_INDEX_TYPES:
         view.connection.execute(f"DROP TABLE {table_name(index)}")
     view.connection.execute("DELETE FROM indexes WHERE id = ?", (int(index.id),))
 
 
-def _refresh(view: WriteView) -> None:
+def _refresh(view: Transaction) -> None:
     view.connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'catalog'")
     view.catalog = load_catalog(view.connection)
