@@ -12,7 +12,7 @@ import orjson
 import pytest
 from server_process import PASSWORD, ServerProcess
 
-from aqlite.http.app import OPEN_ROUTES, ROUTES
+from aqlite.http.routes import ENDPOINTS
 
 REQUESTS = 1500
 SAFE = (501, 503)
@@ -78,7 +78,8 @@ def some_body(chance: random.Random, path: str) -> bytes:
 
 
 def some_request(chance: random.Random) -> tuple[str, str, bytes | None, dict[str, str]]:
-    method, pattern, _ = chance.choice(OPEN_ROUTES + ROUTES)
+    endpoint = chance.choice(ENDPOINTS)
+    method, pattern = endpoint.method, endpoint.path
     if chance.random() < 0.05:
         method = chance.choice(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
     path = re.sub(r"{\w+}", lambda _: quote(chance.choice(NAMES), safe=""), pattern)

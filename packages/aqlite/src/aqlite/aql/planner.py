@@ -118,6 +118,7 @@ class _Planner(Resolver):
                 raise ArangoError(1218, f"collection type invalid: '{collection}' is no edge collection")
             self.read(collection)
         for collection in vertices:
+            self.view.collection(collection)
             self.read(collection)
         chosen = options["edgeCollections"]
         if chosen is not None:

@@ -10,7 +10,6 @@ import time
 from aqlite import ARANGODB_VERSION, __version__
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ
 from aqlite.storage.keygen import GENERATORS
 
 
@@ -39,7 +38,6 @@ def engine(request: Request) -> Reply:
 
 def status(request: Request) -> Reply:
     """GET /_admin/status."""
-    request.require(READ)
     return Reply(
         {
             "server": "arango",
@@ -94,13 +92,11 @@ def target_version(request: Request) -> Reply:
 
 def statistics(request: Request) -> Reply:
     """GET /_admin/statistics."""
-    request.require(READ)
     return ok({"time": time.time(), "enabled": True, "server": {"uptime": time.time() - request.server.started}})
 
 
 def metrics(request: Request) -> Reply:
     """GET /_admin/metrics[/v2]."""
-    request.require(READ)
     lines = [
         "# HELP arangodb_server_statistics_server_uptime_total Number of seconds elapsed since server start.",
         "# TYPE arangodb_server_statistics_server_uptime_total counter",
@@ -133,13 +129,11 @@ def key_generators(request: Request) -> Reply:
 
 def views(request: Request) -> Reply:
     """GET /_api/view: aqlite has no views."""
-    request.require(READ)
     return ok({"result": []})
 
 
 def compact(request: Request) -> Reply:
     """PUT /_admin/compact: returns unused pages of the file to the disk."""
-    request.require_system()
     request.server.store.compact()
     return Reply({})
 

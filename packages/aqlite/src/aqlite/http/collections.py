@@ -11,7 +11,6 @@ import orjson
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ, WRITE
 from aqlite.storage import ddl
 from aqlite.storage.catalog import Collection
 from aqlite.storage.graphs import graphs_using, rename_in_graphs
@@ -26,19 +25,14 @@ _UNSUPPORTED = ("schema", "computedValues")
 
 def listing(request: Request) -> Reply:
     """GET /_api/collection."""
-    request.require(READ)
+    without_system = request.flag("excludeSystem")
     with request.reading() as view:
-        found = [c for c in view.collections() if not (request.flag("excludeSystem") and c.name.startswith("_"))]
-    users, visible = request.server.users, []
-    for collection in found:
-        if users.level(request.user, request.database, collection.name) != "none":
-            visible.append(summary(collection))
-    return ok({"result": visible})
+        found = [c for c in view.collections() if not (without_system and c.name.startswith("_"))]
+    return ok({"result": [summary(collection) for collection in found]})
 
 
 def create(request: Request) -> Reply:
     """POST /_api/collection."""
-    request.require(WRITE)
     given = request.object()
     wanted = given.get("type", 2)
     kind = _KINDS.get(wanted) if isinstance(wanted, (int, str)) else None
@@ -55,7 +49,7 @@ def create(request: Request) -> Reply:
     }
     with request.defining() as view:
         collection = ddl.create_collection(view, given.get("name"), kind, properties)
-        return ok({**summary(collection), **details(collection)})
+    return ok({**summary(collection), **details(collection)})
 
 
 def key_options(given: Any) -> dict[str, Any]:
@@ -129,7 +123,6 @@ def properties(request: Request) -> Reply:
 
 def change_properties(request: Request) -> Reply:
     """PUT /_api/collection/{name}/properties."""
-    request.require(WRITE, request.path["name"])
     given = request.object()
     for name in _UNSUPPORTED:
         if given.get(name):
@@ -211,7 +204,6 @@ def recalculate_count(request: Request) -> Reply:
 
 def truncate(request: Request) -> Reply:
     """PUT /_api/collection/{name}/truncate."""
-    request.require(WRITE, request.path["name"])
     with request.writing() as view:
         collection = view.find(request.path["name"])
         view.truncate(collection.name)
@@ -220,7 +212,6 @@ def truncate(request: Request) -> Reply:
 
 def rename(request: Request) -> Reply:
     """PUT /_api/collection/{name}/rename."""
-    request.require(WRITE)
     with request.defining() as view:
         old_name = view.find(request.path["name"]).name
         collection = ddl.rename_collection(view, old_name, request.object().get("name"))
@@ -230,17 +221,16 @@ def rename(request: Request) -> Reply:
 
 def drop(request: Request) -> Reply:
     """DELETE /_api/collection/{name}."""
-    request.require(WRITE)
     name = request.path["name"]
     with request.defining() as view:
-        collection = view.find(name)
+        collection = view.find_writable(name)
         if collection.name.startswith("_") and not request.flag("isSystem"):
             raise ArangoError(11)
         users = graphs_using(view, collection.name)
         if users:
             raise ArangoError(1942, f"must not drop collection while part of graph: {', '.join(users)}")
         dropped = ddl.drop_collection(view, name)
-        return ok({"id": str(dropped.id)})
+    return ok({"id": str(dropped.id)})
 
 
 def _revision(view: Snapshot, collection: Collection) -> str:
@@ -251,6 +241,5 @@ def _revision(view: Snapshot, collection: Collection) -> str:
 @contextmanager
 def _viewed(request: Request) -> Iterator[tuple[Snapshot, Collection]]:
     """The view and the collection named in the path, for a user who may read it."""
-    request.require(READ, request.path["name"])
     with request.reading() as view:
         yield view, view.find(request.path["name"])

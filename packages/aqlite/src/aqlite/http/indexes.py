@@ -6,7 +6,6 @@ from typing import Any
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ, WRITE
 from aqlite.storage import ddl
 from aqlite.storage.api import IndexInfo
 from aqlite.storage.catalog import ENTRY_INDEX_TYPES, Collection
@@ -25,7 +24,6 @@ def listing(request: Request) -> Reply:
     name = request.query.get("collection")
     if not name:
         raise ArangoError(1204)
-    request.require(READ, name)
     with request.reading() as view:
         collection = view.find(name)
         stats = request.flag("withStats")
@@ -35,7 +33,6 @@ def listing(request: Request) -> Reply:
 
 def get(request: Request) -> Reply:
     """GET /_api/index/{collection}/{id}."""
-    request.require(READ, request.path["collection"])
     with request.reading() as view:
         collection = view.find(request.path["collection"])
         index = ddl.find_index(collection, request.path["id"])
@@ -47,8 +44,6 @@ def create(request: Request) -> Reply:
     name = request.query.get("collection")
     if not name:
         raise ArangoError(1204)
-    request.require(WRITE, name)
-    request.require(WRITE)
     wanted = requested_index(request.object())
     with request.defining() as view:
         index, created = ddl.create_index(view, name, wanted)
@@ -60,8 +55,6 @@ def create(request: Request) -> Reply:
 def drop(request: Request) -> Reply:
     """DELETE /_api/index/{collection}/{id}."""
     name = request.path["collection"]
-    request.require(WRITE, name)
-    request.require(WRITE)
     with request.defining() as view:
         index = ddl.drop_index(view, name, request.path["id"])
         return ok({"id": f"{view.find(name).name}/{index.id}"})

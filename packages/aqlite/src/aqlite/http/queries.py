@@ -7,7 +7,6 @@ from typing import Any
 from aqlite import aql
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ
 from aqlite.services.queries import SHOWN_CHARACTERS
 
 MAX_QUERY_CHARACTERS = 256 * 1024
@@ -40,7 +39,6 @@ def bind_variables(given: dict[str, Any]) -> dict[str, Any]:
 
 def parse(request: Request) -> Reply:
     """POST /_api/query."""
-    request.require(READ)
     parsed = aql.parse_query(query_text(request.object()))
     return ok(
         {
@@ -55,7 +53,6 @@ def parse(request: Request) -> Reply:
 def explain(request: Request) -> Reply:
     """POST /_api/explain."""
     given = request.object()
-    request.require(READ)
     with request.reading() as view:
         options = aql.QueryOptions(user=request.user)
         explained = aql.explain_query(view, query_text(given), bind_variables(given), options)
@@ -68,32 +65,27 @@ def explain(request: Request) -> Reply:
 
 def current(request: Request) -> Reply:
     """GET /_api/query/current."""
-    request.require(READ)
     return Reply([query.shown() for query in request.server.queries.of(request.database)])
 
 
 def slow(request: Request) -> Reply:
     """GET /_api/query/slow: aqlite keeps no list of slow queries."""
-    request.require(READ)
     return Reply([])
 
 
 def clear_slow(request: Request) -> Reply:
     """DELETE /_api/query/slow."""
-    request.require(READ)
     return ok()
 
 
 def kill(request: Request) -> Reply:
     """DELETE /_api/query/{id}."""
-    request.require(READ)
     request.server.queries.kill(request.database, request.path["id"])
     return ok()
 
 
 def properties(request: Request) -> Reply:
     """GET /_api/query/properties."""
-    request.require(READ)
     return ok(
         {
             "enabled": True,
@@ -108,5 +100,4 @@ def properties(request: Request) -> Reply:
 
 def server_queries(request: Request) -> Reply:
     """GET /_admin/server/aql-queries."""
-    request.require_system()
     return ok({"result": {"queries": []}})

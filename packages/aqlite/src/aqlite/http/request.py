@@ -15,8 +15,7 @@ from aqlite.errors import ArangoError
 from aqlite.services.permissions import READ, WRITE, allows
 from aqlite.services.server import Server
 from aqlite.services.users import ROOT
-from aqlite.storage.ddl import SYSTEM_DATABASE
-from aqlite.storage.snapshot import Snapshot
+from aqlite.storage.snapshot import Snapshot, everything
 from aqlite.storage.transaction import Transaction
 
 _TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0", "")
@@ -96,24 +95,6 @@ class Request:
             return False
         raise ArangoError(10, f"invalid boolean value for parameter '{name}': {value!r}")
 
-    def require(self, level: str, collection: str | None = None) -> None:
-        """Raises ArangoError 11 unless the user has the access level on the database, or on the collection in it."""
-        held = self.server.users.level(self.user, self.database, collection)
-        if not allows(held, level):
-            what = f"collection '{collection}'" if collection else f"database '{self.database}'"
-            raise ArangoError(11, f"insufficient rights to access {what}")
-
-    def require_admin(self) -> None:
-        """Raises ArangoError 11 without write access to the system database."""
-        if not allows(self.server.users.level(self.user, SYSTEM_DATABASE), WRITE):
-            raise ArangoError(11)
-
-    def require_system(self) -> None:
-        """Raises ArangoError 1230 outside the system database, 11 without write access to it."""
-        if self.database != SYSTEM_DATABASE:
-            raise ArangoError(1230)
-        self.require_admin()
-
     @property
     def transaction_id(self) -> str | None:
         """Stream transaction that the request belongs to."""
@@ -143,16 +124,32 @@ class Request:
 
     @contextmanager
     def defining(self) -> Iterator[Transaction]:
-        """A view for changing the catalog. Raises ArangoError 1653 inside a stream transaction."""
+        """A view for changing the catalog; grants follow the collections.
+
+        Raises:
+            ArangoError: 1653 inside a stream transaction.
+        """
         if self.transaction_id is not None:
             raise ArangoError(1653, "disallowed operation inside transaction")
         with self.server.store.write(self.database) as view:
-            yield view
+            before = _names_by_id(view)
+            yield self._authorized(view)
+            after = _names_by_id(view)
+        if after != before:
+            self.server.users.follow_collections(self.database, before, after, creator=self.user)
 
     def _authorized(self, view: Snapshot) -> Any:
-        if self.user != ROOT:
-            view.authorize = lambda name, write: self.require(WRITE if write else READ, name)
+        view.permits = everything if self.user == ROOT else self._permits
         return view
+
+    def _permits(self, collection: str, write: bool) -> bool:
+        held = self.server.users.level(self.user, self.database, collection)
+        return allows(held, WRITE if write else READ)
+
+
+def _names_by_id(view: Snapshot) -> dict[int, str]:
+    collections = view.catalog.collections.get(view.database, {})
+    return {collection.id: name for name, collection in collections.items()}
 
 
 def parse_json(text: bytes) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
-from aqlite.services.permissions import READ, WRITE
 
 
 def begin(request: Request) -> Reply:
@@ -17,13 +16,11 @@ def begin(request: Request) -> Reply:
         raise ArangoError(10, "missing/invalid 'collections'")
     read = _names(collections, "read")
     write = _names(collections, "write") | _names(collections, "exclusive")
-    for name in read:
-        request.require(READ, name)
-    for name in write:
-        request.require(WRITE, name)
-    with request.server.store.read(request.database) as view:
-        for name in read | write:
+    with request.reading() as view:
+        for name in read:
             view.find(name)
+        for name in write:
+            view.require(view.find(name), write=True)
     timeout = given.get("lockTimeout", request.server.limits.lock_seconds)
     if type(timeout) not in (int, float) or timeout < 0:
         raise ArangoError(10, "lockTimeout must be a non-negative number")

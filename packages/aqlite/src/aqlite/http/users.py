@@ -21,19 +21,16 @@ def login(request: Request) -> Reply:
 
 def list_users(request: Request) -> Reply:
     """GET /_api/user."""
-    request.require_admin()
     return ok({"result": [_shown(user) for user in request.server.users.all()]})
 
 
 def get_user(request: Request) -> Reply:
     """GET /_api/user/{user}."""
-    _require_self_or_admin(request)
     return ok(_shown(request.server.users.get(request.path["user"])))
 
 
 def create_user(request: Request) -> Reply:
     """POST /_api/user."""
-    request.require_admin()
     given = request.object()
     user = request.server.users.create(
         given.get("user"), given.get("passwd"), active=given.get("active"), extra=given.get("extra")
@@ -43,26 +40,22 @@ def create_user(request: Request) -> Reply:
 
 def update_user(request: Request) -> Reply:
     """PATCH /_api/user/{user}."""
-    _require_self_or_admin(request)
-    return ok(_shown(request.server.users.change(request.path["user"], request.object(), replace=False)))
+    return ok(_shown(request.server.users.change(request.path["user"], request.object(), replacing=False)))
 
 
 def replace_user(request: Request) -> Reply:
     """PUT /_api/user/{user}."""
-    _require_self_or_admin(request)
-    return ok(_shown(request.server.users.change(request.path["user"], request.object(), replace=True)))
+    return ok(_shown(request.server.users.change(request.path["user"], request.object(), replacing=True)))
 
 
 def delete_user(request: Request) -> Reply:
     """DELETE /_api/user/{user}."""
-    request.require_admin()
     request.server.users.remove(request.path["user"])
     return ok(status=202)
 
 
 def list_permissions(request: Request) -> Reply:
     """GET /_api/user/{user}/database."""
-    _require_self_or_admin(request)
     users, name = request.server.users, request.path["user"]
     permissions = users.get(name).permissions
     with request.server.store.read("_system") as view:
@@ -89,7 +82,6 @@ def list_permissions(request: Request) -> Reply:
 
 def get_permission(request: Request) -> Reply:
     """GET /_api/user/{user}/database/{database}[/{collection}]."""
-    _require_self_or_admin(request)
     request.server.users.get(request.path["user"])
     level = request.server.users.level(request.path["user"], request.path["name"], request.path.get("collection"))
     return ok({"result": level})
@@ -97,7 +89,6 @@ def get_permission(request: Request) -> Reply:
 
 def set_permission(request: Request) -> Reply:
     """PUT /_api/user/{user}/database/{database}[/{collection}]."""
-    request.require_admin()
     level = request.object().get("grant")
     if level not in LEVELS:
         raise ArangoError(400, "grant must be one of none, ro, rw")
@@ -110,7 +101,6 @@ def set_permission(request: Request) -> Reply:
 
 def reset_permission(request: Request) -> Reply:
     """DELETE /_api/user/{user}/database/{database}[/{collection}]."""
-    request.require_admin()
     request.server.users.grant(request.path["user"], request.path["name"], request.path.get("collection") or "", None)
     return ok(status=202)
 
@@ -121,11 +111,6 @@ def _require_place(request: Request, database: str, collection: str | None) -> N
     with request.server.store.read(database) as view:
         if collection not in (None, "*"):
             view.find(collection)
-
-
-def _require_self_or_admin(request: Request) -> None:
-    if request.user != request.path["user"]:
-        request.require_admin()
 
 
 def _shown(user: User) -> dict[str, Any]:

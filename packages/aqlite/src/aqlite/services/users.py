@@ -10,11 +10,16 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jwt
 
 from aqlite.errors import ArangoError
+from aqlite.services.permissions import NONE, SYSTEM, WRITE, collection_level, database_level
+from aqlite.storage.documents import merge_patch
 from aqlite.storage.store import Store
 from aqlite.storage.users import User, delete_user, load_users, save_user, token_secret
 
@@ -27,46 +32,60 @@ _REMEMBERED = 256
 class Users:
     """All users of the data folder, in memory, written through to SQLite.
 
-    Verified ``Authorization`` headers are remembered by their SHA-256, so that scrypt runs once per client.
+    A verified ``Authorization`` header is remembered by its SHA-256 together with the password hash that it matched,
+    so that scrypt runs once per client and a header is worth nothing once the password is another.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()
-        self._verified: OrderedDict[bytes, str] = OrderedDict()
-        with store.write("_system") as view:
+        self._changing = threading.Lock()
+        self._remembering = threading.Lock()
+        self._verified: OrderedDict[bytes, User] = OrderedDict()
+        with store.write(SYSTEM) as view:
             self._secret = token_secret(view)
             self._users = load_users(view)
 
     # --- who is it --------------------------------------------------------------------------------------------
     def remembered(self, header: str) -> str | None:
-        """User of an ``Authorization`` header that was verified before; ``None`` when it is not known."""
-        return self._verified.get(_digest(header))
+        """User of an ``Authorization`` header that was verified before; ``None`` when it is not known any more."""
+        user = self._verified.get(_digest(header))
+        return user.name if user is not None and self._holds(user) else None
 
     def authenticate(self, header: str) -> str:
-        """User of an ``Authorization`` header. Raises ArangoError 401."""
+        """User of an ``Authorization`` header. Raises ArangoError 11 with status 401."""
         scheme, _, credentials = header.partition(" ")
         if scheme.lower() == "bearer":
             return self._token_user(credentials.strip())
         if scheme.lower() != "basic":
-            raise ArangoError(401)
+            raise unauthorized()
         try:
             name, _, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            raise ArangoError(401) from None
-        self.check_password(name, password)
-        with self._lock:
-            self._verified[_digest(header)] = name
+            raise unauthorized() from None
+        user = self._verify(name, password)
+        if user is None:
+            raise unauthorized()
+        with self._remembering:
+            self._verified[_digest(header)] = user
             while len(self._verified) > _REMEMBERED:
                 self._verified.popitem(last=False)
         return name
 
     def check_password(self, name: str, password: str) -> None:
         """Raises ArangoError 401 unless the user is active and the password right."""
-        user = self._users.get(name)
-        stored = user.password if user else _UNKNOWN_USER
-        if not verify_password(password, stored) or user is None or not user.active:
+        if self._verify(name, password) is None:
             raise ArangoError(401, "Wrong credentials")
+
+    def _verify(self, name: str, password: str) -> User | None:
+        """The active user whose password it is."""
+        user = self._users.get(name)
+        right = verify_password(password, user.password if user else _UNKNOWN_USER)
+        return user if right and user is not None and self._holds(user) else None
+
+    def _holds(self, user: User) -> bool:
+        """Whether the user is still there, active and with the same password: hashing one takes a while."""
+        now = self._users.get(user.name)
+        return now is not None and now.active and now.password == user.password
 
     def token(self, name: str) -> str:
         """A JSON web token for the user."""
@@ -80,38 +99,54 @@ class Users:
                 token, self._secret, algorithms=["HS256"], issuer="arangodb", options={"require": ["exp", "iss"]}
             )
         except jwt.InvalidTokenError:
-            raise ArangoError(401) from None
+            raise unauthorized() from None
         user = self._users.get(claims.get("preferred_username", ""))
         if user is None or not user.active:
-            raise ArangoError(401)
+            raise unauthorized()
         return user.name
 
     # --- what may it ------------------------------------------------------------------------------------------
     def level(self, name: str, database: str, collection: str | None = None) -> str:
-        """Effective access level ``none``, ``ro`` or ``rw``; the most specific grant decides."""
+        """Effective access level ``none``, ``ro`` or ``rw`` on a database, or on a collection in it."""
         if name == ROOT:
-            return "rw"
+            return WRITE
         user = self._users.get(name)
         if user is None:
-            return "none"
-        grants = user.permissions
-        keys = [(database, ""), ("*", "")]
-        if collection is not None:
-            keys = [(database, collection), (database, "*"), *keys, ("*", "*")]
-        for place, what in keys:
-            if what in grants.get(place, {}):
-                return grants[place][what]
-        return "none"
+            return NONE
+        if collection is None:
+            return database_level(user.permissions, database)
+        return collection_level(user.permissions, database, collection)
 
     def grant(self, name: str, database: str, collection: str, level: str | None) -> None:
         """Set a grant, or remove it with ``None``; ``collection`` is "" for the database itself."""
-        user = self.get(name)
-        permissions = {place: dict(grants) for place, grants in user.permissions.items()}
-        if level is None:
-            permissions.get(database, {}).pop(collection, None)
-        else:
-            permissions.setdefault(database, {})[collection] = level
-        self._save(User(user.name, user.password, user.active, user.extra, permissions))
+
+        def granted(user: User) -> User:
+            permissions = {place: dict(grants) for place, grants in user.permissions.items()}
+            if level is None:
+                permissions.get(database, {}).pop(collection, None)
+            else:
+                permissions.setdefault(database, {})[collection] = level
+            return replace(user, permissions=permissions)
+
+        self._change(name, granted)
+
+    def follow_collections(self, database: str, before: dict[int, str], after: dict[int, str], *, creator: str) -> None:
+        """Let grants follow the collections of a database, given as names by id before and after a change.
+
+        A renamed collection takes its grants along, a dropped one loses them, and a new one is its creator's to write.
+        """
+        moved = {name: after.get(id_) for id_, name in before.items() if after.get(id_) != name}
+        created = [name for id_, name in after.items() if id_ not in before and not name.startswith("_")]
+        for user in self.all():
+            new = created if user.name == creator != ROOT else []
+            if new or moved.keys() & user.permissions.get(database, {}).keys():
+                self._change(user.name, partial(_following, database=database, moved=moved, created=new))
+
+    def forget_database(self, database: str) -> None:
+        """Remove every user's grants on a database that is there no more."""
+        for user in self.all():
+            if database in user.permissions:
+                self._change(user.name, partial(_forgetting, database=database))
 
     # --- the users themselves ---------------------------------------------------------------------------------
     def __contains__(self, name: str) -> bool:
@@ -119,52 +154,82 @@ class Users:
 
     def all(self) -> list[User]:
         """Every user, by name."""
-        return [self._users[name] for name in sorted(self._users)]
+        users = self._users.copy()
+        return [users[name] for name in sorted(users)]
 
     def get(self, name: str) -> User:
         """Raises ArangoError 1703."""
-        if name not in self._users:
+        user = self._users.get(name)
+        if user is None:
             raise ArangoError(1703)
-        return self._users[name]
+        return user
 
     def create(self, name: Any, password: Any, *, active: Any = None, extra: Any = None) -> User:
         """Raises ArangoError 1700 (name), 1702 (exists)."""
         if type(name) is not str or not name or "/" in name or name.startswith(":role:"):
             raise ArangoError(1700)
-        if name in self._users:
-            raise ArangoError(1702)
         user = User(name, hash_password(_password_text(password)), active is not False, _extra_object(extra))
-        self._save(user)
+        with self._changing:
+            if name in self._users:
+                raise ArangoError(1702)
+            self._save(user)
         return user
 
-    def change(self, name: str, changes: dict[str, Any], *, replace: bool) -> User:
-        """Update or replace password, active and extra. Raises ArangoError 1703."""
-        user = self.get(name)
-        password = user.password
-        if replace or changes.get("passwd") is not None:
+    def change(self, name: str, changes: dict[str, Any], *, replacing: bool) -> User:
+        """Update or replace password, active and extra; an update merges ``extra``. Raises ArangoError 1703."""
+        self.get(name)
+        password = None
+        if replacing or changes.get("passwd") is not None:
             password = hash_password(_password_text(changes.get("passwd")))
-        active, extra = changes.get("active"), changes.get("extra")
-        active = (replace or user.active) if active is None else bool(active)
-        extra = ({} if replace else user.extra) if extra is None else _extra_object(extra)
-        changed = User(name, password, active, extra, user.permissions)
-        self._save(changed)
-        return changed
+        active, extra = changes.get("active"), _extra_object(changes.get("extra"))
+
+        def changed(user: User) -> User:
+            return replace(
+                user,
+                password=password or user.password,
+                active=(replacing or user.active) if active is None else bool(active),
+                extra=extra if replacing else merge_patch(user.extra, extra, keep_null=True, merge_objects=True),
+            )
+
+        return self._change(name, changed)
 
     def remove(self, name: str) -> None:
         """Raises ArangoError 1703, and 11 for root."""
         self.get(name)
         if name == ROOT:
             raise ArangoError(11)
-        with self._store.write("_system") as view:
-            delete_user(view, name)
-        del self._users[name]
-        self._verified.clear()
+        with self._changing:
+            with self._store.write(SYSTEM) as view:
+                delete_user(view, name)
+            self._users.pop(name, None)
+
+    def _change(self, name: str, change: Callable[[User], User]) -> User:
+        """Save what ``change`` makes of the user as it is now: one change at a time. Raises ArangoError 1703."""
+        with self._changing:
+            user = change(self.get(name))
+            self._save(user)
+            return user
 
     def _save(self, user: User) -> None:
-        with self._store.write("_system") as view:
+        with self._store.write(SYSTEM) as view:
             save_user(view, user)
         self._users[user.name] = user
-        self._verified.clear()
+
+
+def unauthorized() -> ArangoError:
+    """What a client is told who is not known, or may not know: its driver then renews its token."""
+    return ArangoError(11, "not authorized to execute this request", http=401)
+
+
+def _following(user: User, *, database: str, moved: dict[str, str | None], created: list[str]) -> User:
+    grants = user.permissions.get(database, {})
+    kept = {moved.get(name, name): level for name, level in grants.items()} | dict.fromkeys(created, WRITE)
+    kept.pop(None, None)
+    return replace(user, permissions={**user.permissions, database: kept})
+
+
+def _forgetting(user: User, *, database: str) -> User:
+    return replace(user, permissions={place: grants for place, grants in user.permissions.items() if place != database})
 
 
 def _digest(header: str) -> bytes:

@@ -48,7 +48,7 @@ def create_collection(view: Transaction, name: str, kind: CollectionKind, proper
         raise ArangoError(1207, f"duplicate name: {name}")
     _add_collection(view, view.database, name, kind, properties)
     _refresh(view)
-    return view.find(name)
+    return view.catalog.collection(view.database, name)
 
 
 def check_collection_name(name: Any, *, system: bool) -> None:
@@ -58,27 +58,27 @@ def check_collection_name(name: Any, *, system: bool) -> None:
 
 
 def drop_collection(view: Transaction, name: str) -> Collection:
-    """Drop a collection with its documents and indexes. Raises ArangoError 1203."""
-    collection = view.find(name)
+    """Drop a collection with its documents and indexes. Raises ArangoError 1203, 11."""
+    collection = view.find_writable(name)
     _remove_collection(view, collection)
     _refresh(view)
     return collection
 
 
 def rename_collection(view: Transaction, name: str, new_name: Any) -> Collection:
-    """Rename a collection. Raises ArangoError 1203, 1207, 1208."""
-    collection = view.find(name)
+    """Rename a collection. Raises ArangoError 1203, 11, 1207, 1208."""
+    collection = view.find_writable(name)
     check_collection_name(new_name, system=collection.name.startswith("_"))
     if view.has_collection(new_name):
         raise ArangoError(1207, f"duplicate name: {new_name}")
     view.connection.execute("UPDATE collections SET name = ? WHERE id = ?", (new_name, collection.id))
     _refresh(view)
-    return view.find(new_name)
+    return view.catalog.collection(view.database, new_name)
 
 
 def change_properties(view: Transaction, name: str, changes: dict[str, Any]) -> Collection:
-    """Set properties of a collection. Raises ArangoError 1203."""
-    collection = view.find(name)
+    """Set properties of a collection. Raises ArangoError 1203, 11."""
+    collection = view.find_writable(name)
     text = orjson.dumps({**collection.properties, **changes}).decode()
     view.connection.execute("UPDATE collections SET properties = ? WHERE id = ?", (text, collection.id))
     _refresh(view)
@@ -91,7 +91,7 @@ def create_index(view: Transaction, name: str, wanted: IndexInfo) -> tuple[Index
     Raises:
         ArangoError: 1203; 1207 when another index has the name; 1210 when it is unique and the documents are not.
     """
-    collection = view.find(name)
+    collection = view.find_writable(name)
     for index in collection.indexes:
         if _same_definition(index, wanted):
             return index, False
@@ -132,7 +132,7 @@ def train_waiting_indexes(view: Transaction) -> None:
 
 def drop_index(view: Transaction, name: str, index_id: str) -> IndexInfo:
     """Drop an index by its id or name. Raises ArangoError 1203, 1212, and 11 for primary and edge indexes."""
-    collection = view.find(name)
+    collection = view.find_writable(name)
     index = find_index(collection, index_id)
     if index.type in ("primary", "edge"):
         raise ArangoError(11)

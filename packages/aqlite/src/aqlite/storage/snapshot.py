@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 _CHUNK = 512
 Row = tuple[int, int]
-Authorize = Callable[[str, bool], None]
-"""Called with a collection's name and whether it is to be written; raises ArangoError 11 when that is forbidden."""
+Permits = Callable[[str, bool], bool]
+"""Whether the view's user may read a collection of that name, or write it (second argument true)."""
+
+
+def everything(name: str, write: bool) -> bool:
+    """The permission of a view that the server itself uses."""
+    return True
 
 
 class Snapshot:
@@ -46,7 +51,7 @@ class Snapshot:
         self.catalog = catalog
         self.store = store
         self.connection = connection
-        self.authorize: Authorize | None = None
+        self.permits: Permits = everything
         self._cursors: set[sqlite3.Cursor] = set()
 
     def close(self) -> None:
@@ -59,9 +64,13 @@ class Snapshot:
     def find(self, name: str) -> Collection:
         """A collection with its storage details. Raises ArangoError 1203, and 11 when its user may not read it."""
         collection = self.catalog.collection(self.database, name)
-        if self.authorize is not None:
-            self.authorize(collection.name, False)
+        self.require(collection, write=False)
         return collection
+
+    def require(self, collection: Collection, *, write: bool) -> None:
+        """Raises ArangoError 11 unless the view's user may read the collection, or write it."""
+        if not self.permits(collection.name, write):
+            raise ArangoError(11, f"insufficient rights to access collection '{collection.name}'")
 
     def collection(self, name: str) -> CollectionInfo:
         """See ``StoreView``."""
@@ -73,12 +82,12 @@ class Snapshot:
 
     def collection_names(self) -> list[str]:
         """See ``StoreView``."""
-        return sorted(self.catalog.collections[self.database])
+        return [collection.name for collection in self.collections()]
 
     def collections(self) -> list[Collection]:
-        """All collections, sorted by name."""
+        """All collections that the view's user may read, sorted by name."""
         found = self.catalog.collections[self.database]
-        return [found[name] for name in sorted(found)]
+        return [found[name] for name in sorted(found) if self.permits(name, False)]
 
     def count(self, name: str) -> int:
         """See ``StoreView``."""

@@ -79,7 +79,7 @@ class Transaction(Snapshot):
         merge_objects: bool = True,
     ) -> WriteResult:
         """See ``StoreView``."""
-        collection = self._writable(name)
+        collection = self.find_writable(name)
         attributes = require_object(doc)
         key = attributes.get("_key")
         if "_key" not in attributes:
@@ -116,7 +116,7 @@ class Transaction(Snapshot):
         merge_objects: bool = True,
     ) -> WriteResult:
         """See ``StoreView``."""
-        collection = self._writable(name)
+        collection = self.find_writable(name)
         require_object(patch)
         row, old = self._existing(collection, key, rev)
         merged = merge_patch(old, _without_system(patch), keep_null=keep_null, merge_objects=merge_objects)
@@ -124,14 +124,14 @@ class Transaction(Snapshot):
 
     def replace(self, name: str, key: str, doc: Document, *, rev: str | None = None) -> WriteResult:
         """See ``StoreView``."""
-        collection = self._writable(name)
+        collection = self.find_writable(name)
         require_object(doc)
         row, old = self._existing(collection, key, rev)
         return self._store(collection, row, old, doc)
 
     def remove(self, name: str, key: str, *, rev: str | None = None) -> WriteResult:
         """See ``StoreView``."""
-        collection = self._writable(name)
+        collection = self.find_writable(name)
         row, old = self._existing(collection, key, rev)
         for index in collection.entry_indexes:
             self._delete_entries(index, index_entries(index, old), row[0])
@@ -142,7 +142,7 @@ class Transaction(Snapshot):
 
     def truncate(self, name: str) -> None:
         """Remove all documents of a collection."""
-        collection = self._writable(name)
+        collection = self.find_writable(name)
         count = self.count(name)
         self.connection.execute(collection.sql.clear)
         for index in collection.entry_indexes:
@@ -159,10 +159,10 @@ class Transaction(Snapshot):
                         self._check_unique(collection, index, entry, rid)
                     self.connection.execute(f"INSERT INTO {table} VALUES (?, ?)", (entry, rid))
 
-    def _writable(self, name: str) -> Collection:
-        collection = self.find(name)
-        if self.authorize is not None:
-            self.authorize(collection.name, True)
+    def find_writable(self, name: str) -> Collection:
+        """A collection to be changed. Raises ArangoError 1203, 11, and 1652 when the transaction did not declare it."""
+        collection = self.catalog.collection(self.database, name)
+        self.require(collection, write=True)
         if self.writable_names is not None and collection.name not in self.writable_names:
             raise ArangoError(1652, f"unregistered collection used in transaction: {collection.name} [WRITE access]")
         return collection
