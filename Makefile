@@ -58,13 +58,14 @@ test: setup lint ## Lint, then unit, integration and notebook tests
 lint: $(STAMP) ## Check style of code and notebooks
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) scripts/update_readme.py --check
+	@$(PY) scripts/update_docs.py --check
+	@$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
 
 format: $(STAMP) ## Mend style, strip notebook outputs, refresh generated parts of README.md
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 	@$(PY) scripts/strip_notebooks.py
-	@$(PY) scripts/update_readme.py
+	@$(PY) scripts/update_docs.py
 
 bench: setup ## Measure: all, or BENCH="id id"
 	@$(PY) benchmarks/run.py $(BENCH)

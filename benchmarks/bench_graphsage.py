@@ -23,18 +23,20 @@ from torch import Tensor, nn
 
 from workshop import stack
 from workshop.data.products import ProductGraph, load_products
-from workshop.models.checkpoint import load_model
-from workshop.models.graphsage import FAN_OUT, GraphSAGE
-from workshop.models.graphsage_products import ARCHITECTURE, SIGNATURE, trace_checkpoint
-from workshop.models.product_training import CONFIGS, baseline_accuracy, find_checkpoint, measure_test_accuracy
-from workshop.models.sampling import CSRGraph, sample_subgraph
-from workshop.models.signature import ModelSignature, TensorSpec, write_config
-from workshop.models.tracing import export
-from workshop.models.training import TrainingResult, fit
-from workshop.serving.client import TritonClient
-from workshop.serving.graphsage import EmbeddingGraph, embed_products
+from workshop.export.torchscript import export
+from workshop.graph.architecture import FAN_OUT
+from workshop.graph.checkpoint import load_model
+from workshop.graph.client import EmbeddingGraph, embed_products
+from workshop.graph.graphsage import GraphSAGE
+from workshop.graph.product_training import CONFIGS, baseline_accuracy, find_checkpoint, measure_test_accuracy
+from workshop.graph.sampling import CSRGraph, sample_subgraph
+from workshop.graph.served import trace_checkpoint
+from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS
+from workshop.graph.training import TrainingResult, fit
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
+from workshop.triton.client import TritonClient
+from workshop.triton.signature import ModelSignature, TensorSpec, write_config
 
 PADDED_NODES = 1000
 MANY, SINGLES, TURNS = 128, 20, 7
@@ -118,7 +120,7 @@ CLASSIC = ModelSignature(
         TensorSpec("size_second__5", "INT64", (2,)),
         TensorSpec("size_third__6", "INT64", (2,)),
     ),
-    outputs=SIGNATURE.outputs,
+    outputs=GRAPHSAGE_PRODUCTS.outputs,
 )
 
 
@@ -179,7 +181,7 @@ def graphsage_vs_classic(products: ProductGraph, checkpoint: Path) -> dict:
         repository = Path(directory) / "repository"
         write_models(repository, checkpoint, products, graph)
         settings = private_settings(Path(directory) / "stack", model_repository=repository)
-        with stack.running(settings, ["triton"], models=[SIGNATURE.name, CLASSIC.name]):
+        with stack.running(settings, ["triton"], models=[GRAPHSAGE_PRODUCTS.name, CLASSIC.name]):
             seconds, difference = _compare(settings, graph)
     many, one = seconds["classic"] / seconds["many"], seconds["classic"] / seconds["one"]
     return {

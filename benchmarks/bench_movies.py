@@ -18,19 +18,20 @@ from arango.database import StandardDatabase
 
 from workshop import stack
 from workshop.data.movies import Movie, MovieCatalogue, load_movies
-from workshop.models.prepare import prepare_sentence_bert, sentence_source
-from workshop.models.sentence_bert import EMBEDDING_SIZE, SIGNATURE
+from workshop.evaluate.relevance import Neighbours, random_neighbours, relevance, tfidf_neighbours
 from workshop.recommend.movie_graph import MOVIES, load_movie_graph
-from workshop.recommend.movies import embedding_versions
-from workshop.recommend.relevance import Neighbours, random_neighbours, relevance, tfidf_neighbours
-from workshop.serving.client import TritonClient
-from workshop.serving.text import TextEmbedder
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
 from workshop.store.connection import connect
-from workshop.store.embeddings import EmbedReport, embed_collection
+from workshop.store.embeddings import embed_collection
+from workshop.store.pending import PendingReport
 from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch, ensure_vector_index, recall_curve
+from workshop.text.embedder import TextEmbedder
+from workshop.text.prepare import prepare_sentence_bert, sentence_source
+from workshop.text.signatures import EMBEDDING_SIZE, SENTENCE_BERT
+from workshop.triton.artefact import served_sidecar
+from workshop.triton.client import TritonClient
 
 EFFICIENCY_BAR, RECALL_BAR = 0.8, 0.95
 WARM_UP_TEXTS, RECALL_QUERIES, K = 512, 200, 10
@@ -59,7 +60,7 @@ def local_stack() -> Iterator[tuple[Settings, StandardDatabase, TextEmbedder]]:
     with tempfile.TemporaryDirectory() as directory:
         settings = private_settings(Path(directory) / "stack", model_repository=Path(directory) / "repository")
         prepare_sentence_bert(settings)
-        with stack.running(settings, models=[SIGNATURE.name]), TritonClient.from_settings(settings) as client:
+        with stack.running(settings, models=[SENTENCE_BERT.name]), TritonClient.from_settings(settings) as client:
             yield settings, connect(settings), TextEmbedder(client, sentence_source(settings).tokenizer_file)
 
 
@@ -74,18 +75,18 @@ def embed_alone(embed: TextEmbedder, catalogue: MovieCatalogue) -> float:
 
 def embed_store_index(
     settings: Settings, database: StandardDatabase, embed: TextEmbedder
-) -> tuple[EmbedReport, VectorSearch, float]:
+) -> tuple[PendingReport, VectorSearch, float]:
     """Read every text from the store, embed and store it, build the vector index; and the seconds all that took."""
     started = time.perf_counter()
-    version = embedding_versions(settings.model_repository).served
+    version = served_sidecar(settings.model_repository, SENTENCE_BERT.name).version_name
     report = embed_collection(database, MOVIES, embed, model_version=version, dimension=EMBEDDING_SIZE)
     search = ensure_vector_index(database, MOVIES)
     return report, search, time.perf_counter() - started
 
 
-def catalogue_efficiency(database: StandardDatabase, report: EmbedReport, seconds: float, alone: float) -> dict:
+def catalogue_efficiency(database: StandardDatabase, report: PendingReport, seconds: float, alone: float) -> dict:
     """Texts a second of reading, embedding, storing and indexing, against embedding alone."""
-    rate = report.embedded / seconds
+    rate = report.stored / seconds
     lengths = run_query(database, "count_embedded", {"@collection": MOVIES})
     missing = database.collection(MOVIES).count() - sum(row["documents"] for row in lengths)
     return {
@@ -96,7 +97,7 @@ def catalogue_efficiency(database: StandardDatabase, report: EmbedReport, second
         "ratio": round(rate / alone, 3),
         "bar": f">= {EFFICIENCY_BAR:g} x embedding alone, no vector missing",
         "holds": rate >= EFFICIENCY_BAR * alone and missing == 0,
-        "note": f"{report.embedded:,} movies in {seconds:.1f} s, {missing} without a vector; peer: the same texts"
+        "note": f"{report.stored:,} movies in {seconds:.1f} s, {missing} without a vector; peer: the same texts"
         " through Triton, nothing stored",
     }
 

@@ -18,27 +18,27 @@ from arango.database import StandardDatabase
 from workshop import stack
 from workshop.data.orders import Orders, load_grocery_orders, split_later_orders
 from workshop.data.products import ProductGraph, load_products
-from workshop.models.graphsage_products import SIGNATURE, trace_checkpoint
-from workshop.models.product_training import find_checkpoint
-from workshop.models.sampling import CSRGraph
-from workshop.recommend.live_products import NewProduct, add_product
-from workshop.recommend.orders import (
+from workshop.evaluate.baskets import cut_baskets, evaluate, tune_hybrid
+from workshop.graph.product_training import find_checkpoint
+from workshop.graph.sampling import CSRGraph
+from workshop.graph.served import trace_checkpoint
+from workshop.graph.signature import GRAPHSAGE_PRODUCTS
+from workshop.recommend.baskets import (
     Scorer,
     co_occurrence,
     co_purchase,
-    cut_baskets,
     embedding,
-    evaluate,
     graphsage_vectors,
     hybrid,
     popularity,
-    tune_hybrid,
 )
-from workshop.recommend.product_graph import EmbedReport, embed_catalogue, load_product_graph, model_version
-from workshop.serving.client import TritonClient
+from workshop.recommend.live_products import NewProduct, add_product
+from workshop.recommend.product_graph import embed_catalogue, load_product_graph
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
 from workshop.store.connection import connect
+from workshop.store.pending import PendingReport
+from workshop.triton.client import TritonClient
 
 POPULARITY_BAR, CO_OCCURRENCE_BAR = 1.5, 1.0
 CATALOGUE_BAR_SECONDS, LIVE_BAR_MS = 60.0, 200.0
@@ -61,7 +61,7 @@ def measure(ids: set[str]) -> Iterator[dict]:
 
 # --- orders ---------------------------------------------------------------------------------------------------
 def orders_recall(orders: Orders) -> dict:
-    """Recall@10 and NDCG@10 on the held-out later orders, all recommenders by the protocol of ``recommend.orders``."""
+    """Recall@10 and NDCG@10 on the held-out later orders, all recommenders by the protocol of ``evaluate.baskets``."""
     earlier, later = split_later_orders(orders)
     weights = tune_hybrid(earlier, _graph_and_embedding, shares=np.linspace(0, 0.5, 6).tolist())
     scorers = {
@@ -96,23 +96,22 @@ def _graph_and_embedding(earlier: Orders) -> tuple[Scorer, Scorer]:
 @contextmanager
 def filled_stack(
     settings: Settings, products: ProductGraph
-) -> Iterator[tuple[StandardDatabase, TritonClient, str, EmbedReport]]:
+) -> Iterator[tuple[StandardDatabase, TritonClient, str, PendingReport]]:
     """A stack whose store holds the catalogue, embedded just now; the report says how long that took."""
     checkpoint = find_checkpoint(settings, products, precomputed=True)
-    version = model_version(checkpoint)
     with tempfile.TemporaryDirectory() as directory:
         repository = Path(directory) / "repository"
         csr = CSRGraph.from_edge_index(products.edge_index, products.num_products)
-        trace_checkpoint(checkpoint, products.x, csr, repository)
+        version = trace_checkpoint(checkpoint, products.x, csr, repository).version_name
         own = private_settings(Path(directory) / "stack", model_repository=repository)
-        with stack.running(own, models=[SIGNATURE.name]), TritonClient.from_settings(own) as client:
+        with stack.running(own, models=[GRAPHSAGE_PRODUCTS.name]), TritonClient.from_settings(own) as client:
             database = connect(own)
             load_product_graph(database, products)
             report = embed_catalogue(database, client, products, model_version=version)
             yield database, client, version, report
 
 
-def catalogue_products(report: EmbedReport) -> dict:
+def catalogue_products(report: PendingReport) -> dict:
     """Seconds to sample, embed through Triton and store every product with its vector and categories."""
     return {
         "id": "catalogue_products",
@@ -122,7 +121,7 @@ def catalogue_products(report: EmbedReport) -> dict:
         "ratio": None,
         "bar": f"<= {CATALOGUE_BAR_SECONDS:g} s",
         "holds": report.seconds <= CATALOGUE_BAR_SECONDS,
-        "note": f"{report.embedded:,} products, {report.embedded / report.seconds:,.0f} a second, no warm-up",
+        "note": f"{report.stored:,} products, {report.stored / report.seconds:,.0f} a second, no warm-up",
     }
 
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from workshop import stack
 from workshop.errors import RepositoryError
-from workshop.serving.client import TritonClient
-from workshop.serving.repository import complete_models
 from workshop.settings import Settings
 from workshop.stack.private import private_settings
+from workshop.triton.client import TritonClient
+from workshop.triton.repository import complete_models
 
 START_BAR_SECONDS = 30.0
 MEMORY_BAR_GB = 1.5

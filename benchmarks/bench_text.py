@@ -18,17 +18,17 @@ from transformers import AutoTokenizer
 
 from workshop import stack
 from workshop.data.movies import load_movies
-from workshop.models.prepare import prepare_sentence_bert, prepare_zero_shot, sentence_inputs, sentence_source
-from workshop.models.sentence_bert import load_sentence_bert
-from workshop.models.signature import ModelSignature, TensorSpec
-from workshop.models.sources import cpu_has_bf16_units
-from workshop.models.text import load_tokenizer
-from workshop.models.tracing import load_traced, trace_and_save
-from workshop.serving.client import TritonClient
-from workshop.serving.text import TextEmbedder
-from workshop.serving.zero_shot import classify
+from workshop.export.torchscript import load_traced, trace_and_save
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
+from workshop.text.classifier import ZeroShotClassifier
+from workshop.text.embedder import TextEmbedder
+from workshop.text.prepare import prepare_sentence_bert, prepare_zero_shot, sentence_inputs, sentence_source
+from workshop.text.sentence_bert import load_sentence_bert
+from workshop.text.sources import cpu_has_bf16_units
+from workshop.text.tokenization import load_tokenizer
+from workshop.triton.client import TritonClient
+from workshop.triton.signature import ModelSignature, TensorSpec
 
 TEXTS, ROUNDS, CLASSIC_TEXTS, LATENCY_CALLS = 1024, 3, 96, 200
 CLASSIC_LENGTH = 256
@@ -233,7 +233,7 @@ def zero_shot_auc(client: TritonClient, movies: list) -> dict:
     truth = np.array([[genre in movie.genres for genre in genres] for movie in movies])
     kept = [column for column in range(len(genres)) if truth[:, column].sum() >= 10]
     genres, truth = [genres[column] for column in kept], truth[:, kept]
-    answers = classify(client, [movie.overview for movie in movies], genres)
+    answers = ZeroShotClassifier(client)([movie.overview for movie in movies], genres)
     scores = np.array([[dict(zip(a.labels, a.scores, strict=True))[genre] for genre in genres] for a in answers])
     macro = float(np.mean([roc_auc_score(truth[:, column], scores[:, column]) for column in range(len(genres))]))
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workshop.files import write_text
-from workshop.models.sources import cpu_has_bf16_units
+from workshop.text.sources import cpu_has_bf16_units
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.append(str(FOLDER.parent / "packages/aqlite/benchmarks"))  # aqlite brings its own benchmark

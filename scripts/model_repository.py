@@ -8,10 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from workshop.models.catalogue import SIGNATURES
-from workshop.models.signature import write_config
-from workshop.serving.repository import check_repository, complete_models
+from workshop.catalogue import SIGNATURES
 from workshop.settings import load_settings
+from workshop.triton.repository import check_repository, complete_models
+from workshop.triton.signature import write_config
 
 
 def main(arguments: list[str] | None = None) -> int:

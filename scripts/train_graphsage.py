@@ -19,8 +19,8 @@ from rich.console import Console
 from workshop.data.products import load_products
 from workshop.errors import WorkshopError
 from workshop.files import sha256_of, write_text
-from workshop.models.checkpoint import save_model
-from workshop.models.product_training import (
+from workshop.graph.checkpoint import save_model
+from workshop.graph.product_training import (
     CONFIGS,
     MANIFEST,
     about_training,
@@ -28,7 +28,7 @@ from workshop.models.product_training import (
     measure_test_accuracy,
     weights_name,
 )
-from workshop.models.training import EpochRecord, fit
+from workshop.graph.training import EpochRecord, fit
 from workshop.settings import load_settings
 
 

@@ -13,12 +13,12 @@ import torch
 from arango.database import StandardDatabase
 
 from workshop.data.movies import MovieCatalogue
-from workshop.models.sentence_bert import load_sentence_bert
-from workshop.models.sources import minilm_source
-from workshop.models.text import load_tokenizer, tokenize
 from workshop.recommend.movies import MovieFilters, Weights
 from workshop.settings import Settings
 from workshop.store.connection import connect
+from workshop.text.sentence_bert import load_sentence_bert
+from workshop.text.sources import minilm_source
+from workshop.text.tokenization import load_tokenizer, tokenize
 
 
 def fresh_database(settings: Settings, name: str) -> StandardDatabase:

@@ -8,13 +8,14 @@ import torch
 from torch_geometric.data import Data
 
 from workshop.errors import DataInvalidError, InferenceError, TensorShapeError, TensorTypeError
-from workshop.models.checkpoint import save_model
-from workshop.models.graphsage import GraphSAGE
-from workshop.models.graphsage_products import ARCHITECTURE, SIGNATURE, trace_checkpoint
-from workshop.models.inference import infer_layerwise
-from workshop.models.sampling import ALL_NEIGHBORS, sample_subgraph
-from workshop.serving.client import TritonClient
-from workshop.serving.graphsage import EmbeddingGraph, embed_products, embed_subgraph
+from workshop.graph.checkpoint import save_model
+from workshop.graph.client import EmbeddingGraph, embed_products, embed_subgraph
+from workshop.graph.graphsage import GraphSAGE
+from workshop.graph.inference import infer_layerwise
+from workshop.graph.sampling import ALL_NEIGHBORS, sample_subgraph
+from workshop.graph.served import trace_checkpoint
+from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS
+from workshop.triton.client import TritonClient
 
 NODES, ISOLATED = 300, 299
 EVERYTHING = [ALL_NEIGHBORS] * 3
@@ -56,8 +57,8 @@ def client(local_stack, model, data, graph, tmp_path_factory) -> Iterator[Triton
     save_model(checkpoint, model, {"data": "random"})
     trace_checkpoint(checkpoint, data.x, graph.csr, local_stack.model_repository)
     with TritonClient.from_settings(local_stack) as client:
-        client.load_model(SIGNATURE.name)
-        client.wait_ready(SIGNATURE.name)
+        client.load_model(GRAPHSAGE_PRODUCTS.name)
+        client.wait_ready(GRAPHSAGE_PRODUCTS.name)
         yield client
 
 
@@ -67,8 +68,12 @@ def rng() -> np.random.Generator:
 
 
 def test_server_reports_the_signature(client):
-    served = client.signature(SIGNATURE.name)
-    assert (served.inputs, served.outputs, served.max_batch_size) == (SIGNATURE.inputs, SIGNATURE.outputs, 0)
+    served = client.signature(GRAPHSAGE_PRODUCTS.name)
+    assert (served.inputs, served.outputs, served.max_batch_size) == (
+        GRAPHSAGE_PRODUCTS.inputs,
+        GRAPHSAGE_PRODUCTS.outputs,
+        0,
+    )
 
 
 @pytest.mark.parametrize("products_per_request", [1, 7, 128])
@@ -133,8 +138,8 @@ GOOD = {
 )
 def test_server_refuses_what_a_careless_client_sends_and_goes_on(client, change, message):
     def ask(x: np.ndarray, edge_index: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
-        inputs = zip(SIGNATURE.inputs, (x, edge_index, targets), strict=True)
-        return client.infer(SIGNATURE.name, {spec.name: value for spec, value in inputs})
+        inputs = zip(GRAPHSAGE_PRODUCTS.inputs, (x, edge_index, targets), strict=True)
+        return client.infer(GRAPHSAGE_PRODUCTS.name, {spec.name: value for spec, value in inputs})
 
     with pytest.raises(InferenceError, match=message):
         ask(**{**GOOD, **change})
@@ -169,10 +174,11 @@ def test_helper_refuses_unknown_products_and_bad_graphs(client, graph, data, rng
 def test_client_checks_types_and_ranks_against_the_served_signature(client):
     with pytest.raises(TensorTypeError, match=r"edge_index__1.*INT64"):
         client.infer(
-            SIGNATURE.name,
+            GRAPHSAGE_PRODUCTS.name,
             {"x__0": GOOD["x"], "edge_index__1": np.zeros((2, 1), dtype=np.float32), "targets__2": GOOD["targets"]},
         )
     with pytest.raises(TensorShapeError, match="x__0"):
         client.infer(
-            SIGNATURE.name, {"x__0": GOOD["x"][0], "edge_index__1": GOOD["edge_index"], "targets__2": GOOD["targets"]}
+            GRAPHSAGE_PRODUCTS.name,
+            {"x__0": GOOD["x"][0], "edge_index__1": GOOD["edge_index"], "targets__2": GOOD["targets"]},
         )

@@ -16,11 +16,8 @@ from workshop.errors import (
     ServerUnreachableError,
     StoreSchemaError,
 )
-from workshop.models.prepare import prepare_sentence_bert, sentence_source
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph, text_hash
-from workshop.recommend.movies import LEAST_SIMILARITY, MovieFilters, MovieRecommender, Weights, embedding_versions
-from workshop.serving.client import TritonClient
-from workshop.serving.text import TextEmbedder
+from workshop.recommend.movies import LEAST_SIMILARITY, MovieFilters, MovieRecommender, Weights
 from workshop.stack.private import private_settings
 from workshop.store import vector_index
 from workshop.store.bulk import upsert
@@ -28,6 +25,11 @@ from workshop.store.embeddings import as_stored, embed_collection
 from workshop.store.queries import run_query
 from workshop.store.schema import ensure_collection, ensure_schema
 from workshop.store.vector_index import VectorSearch, ensure_vector_index, recall_curve
+from workshop.text.embedder import TextEmbedder
+from workshop.text.prepare import prepare_sentence_bert, sentence_source
+from workshop.text.signatures import SENTENCE_BERT
+from workshop.triton.artefact import served_sidecar
+from workshop.triton.client import TritonClient
 
 MODEL = "sentence_bert test fp32"
 
@@ -165,11 +167,11 @@ def embedded(database, embedder, version="toy 1", **options):
 def test_embeds_each_text_once(movies, catalogue):
     embedder, steps = Embedder(), []
     report = embedded(movies, embedder, progress=lambda done, wanted: steps.append((done, wanted)))
-    assert (report.embedded, report.already_there, report.without_text) == (200, 0, 0)
+    assert (report.stored, report.already_there, report.skipped) == (200, 0, 0)
     assert sorted(embedder.texts) == sorted(movie.text for movie in catalogue.movies)
     assert steps == [(min(32 * n, 200), 200) for n in range(1, 8)]
     again = embedded(movies, embedder)
-    assert (again.embedded, again.already_there, len(embedder.texts)) == (0, 200, 200)
+    assert (again.stored, again.already_there, len(embedder.texts)) == (0, 200, 200)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ServerUnreachableError("Triton went away")])
@@ -178,7 +180,7 @@ def test_stop_while_embedding_is_repaired_by_running_again(movies, error):
     with pytest.raises(type(error)):
         embedded(movies, first)
     assert run_query(movies, "count_pending_embeddings", {"@collection": MOVIES, "current": ["toy 1"]}) == [[104, 200]]
-    assert embedded(movies, second).embedded == 104
+    assert embedded(movies, second).stored == 104
     assert len(set(first.texts) | set(second.texts)) == len(first.texts) + len(second.texts) == 200
 
 
@@ -192,7 +194,7 @@ def test_triton_that_stops_in_the_middle_of_a_load(movies, tmp_path, model_repos
         TritonClient.from_settings(settings, retries=0) as client,
     ):
         embedder = TextEmbedder(client, sentence_source(settings).tokenizer_file)
-        version = embedding_versions(settings.model_repository).served
+        version = served_sidecar(settings.model_repository, SENTENCE_BERT.name).version_name
 
         def load(progress=None):
             return embed_collection(
@@ -207,25 +209,25 @@ def test_triton_that_stops_in_the_middle_of_a_load(movies, tmp_path, model_repos
         assert 0 < lacking < total == 200
         stack.up(settings, ["triton"], models=["sentence_bert"])
         client.wait_ready("sentence_bert")
-        assert load().embedded == lacking
+        assert load().stored == lacking
     assert run_query(movies, "count_embedded", {"@collection": MOVIES}) == [{"length": 384, "documents": 200}]
     assert run_query(movies, "embedding_models", {"@collection": MOVIES}) == [version]
 
 
 def test_another_model_or_text_makes_vectors_stale(movies, catalogue):
     embedded(movies, Embedder())
-    assert embedded(movies, Embedder(), "toy 2", equivalent_versions=["toy 1"]).embedded == 0
-    assert embedded(movies, Embedder(), "toy 2").embedded == 200
+    assert embedded(movies, Embedder(), "toy 2", equivalent_versions=["toy 1"]).stored == 0
+    assert embedded(movies, Embedder(), "toy 2").stored == 200
     movie = catalogue.movies[0]
     upsert(movies, MOVIES, [{"_key": movie.key, "overview": "Another story.", "text_hash": "changed"}])
     embedder = Embedder()
-    assert embedded(movies, embedder, "toy 2").embedded == 1
+    assert embedded(movies, embedder, "toy 2").stored == 1
     assert embedder.texts == [f"{movie.title}. Another story."]
 
 
 def test_documents_without_text_are_counted(movies):
     upsert(movies, MOVIES, [{"_key": "blank", "title": " ", "overview": None}])
-    assert embedded(movies, Embedder()).without_text == 1
+    assert embedded(movies, Embedder()).skipped == 1
     assert "embedding" not in movies.collection(MOVIES).get("blank")
 
 
@@ -264,7 +266,9 @@ def test_nearest_exact(exact, plain, filters):
         found = exact.similar(title, filters, year=year, limit=7)
         expected = plain.nearest(plain.vectors[key], filters, 7, exclude=key)
         assert [movie.key for movie in found] == [other for other, _ in expected]
-        np.testing.assert_allclose([movie.similarity for movie in found], [score for _, score in expected], atol=1e-6)
+        np.testing.assert_allclose(
+            [movie.terms["similarity"] for movie in found], [score for _, score in expected], atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
@@ -284,7 +288,7 @@ def test_hybrid(exact, plain, weights):
         np.testing.assert_allclose([row.score for row in found], [row["score"] for row in expected], atol=1e-6)
         reference = {row["key"]: row for row in expected}
         for row in found[:-1]:
-            assert row.shared_genres == reference[row.key]["shared_genres"]
+            assert tuple(row.facts["shared_genres"]) == reference[row.key]["shared_genres"]
             told = sorted((round(reason.weight, 9), reason.kind, reason.name) for reason in row.reasons)
             assert told == sorted((round(w, 9), kind, name) for w, kind, name in reference[row.key]["reasons"])
 

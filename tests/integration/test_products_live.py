@@ -8,19 +8,20 @@ import torch
 
 from workshop.data.products import load_products
 from workshop.errors import DataInvalidError, ServingError
-from workshop.models.checkpoint import save_model
-from workshop.models.graphsage_products import SIGNATURE, trace_checkpoint
-from workshop.models.inference import infer_layerwise
-from workshop.models.product_training import CONFIGS, about_training
-from workshop.models.sampling import CSRGraph
-from workshop.models.training import fit
+from workshop.graph.checkpoint import save_model
+from workshop.graph.inference import infer_layerwise
+from workshop.graph.product_training import CONFIGS, about_training
+from workshop.graph.sampling import CSRGraph
+from workshop.graph.served import trace_checkpoint
+from workshop.graph.signature import GRAPHSAGE_PRODUCTS
+from workshop.graph.training import fit
 from workshop.recommend.live_products import NewProduct, add_product, sample_in_store
-from workshop.recommend.product_graph import PRODUCTS, embed_catalogue, load_product_graph, model_version
+from workshop.recommend.product_graph import PRODUCTS, embed_catalogue, load_product_graph
 from workshop.recommend.products import ProductRecommender
-from workshop.serving.client import TritonClient
 from workshop.settings import load_settings
 from workshop.store.connection import connect
 from workshop.store.vector_index import ensure_vector_index
+from workshop.triton.client import TritonClient
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +39,15 @@ def version(graph, model, model_repository, tmp_path_factory):
     """Traces the model into the served repository."""
     checkpoint = tmp_path_factory.mktemp("weights") / "model.safetensors"
     save_model(checkpoint, model, about_training(graph, {}, 4))
-    trace_checkpoint(
-        checkpoint, graph.x, CSRGraph.from_edge_index(graph.edge_index, graph.num_products), model_repository
-    )
-    return model_version(checkpoint)
+    csr = CSRGraph.from_edge_index(graph.edge_index, graph.num_products)
+    return trace_checkpoint(checkpoint, graph.x, csr, model_repository).version_name
 
 
 @pytest.fixture(scope="module")
 def client(local_stack, version):
     with TritonClient.from_settings(local_stack) as client:
-        client.load_model(SIGNATURE.name)
-        client.wait_ready(SIGNATURE.name)
+        client.load_model(GRAPHSAGE_PRODUCTS.name)
+        client.wait_ready(GRAPHSAGE_PRODUCTS.name)
         yield client
 
 
@@ -85,11 +84,11 @@ def test_interrupted_embedding_continues_with_what_is_missing(database, client, 
         embed_catalogue(database, BreaksAfter(client, 2), graph, model_version=version)
     seen = []
     report = embed_catalogue(database, client, graph, model_version=version, progress=lambda *state: seen.append(state))
-    assert report.embedded + report.already_there == 1_000
+    assert report.stored + report.already_there == 1_000
     assert report.already_there in (300, 600), "acknowledged steps stay"
-    assert seen[-1] == (report.embedded, report.embedded)
+    assert seen[-1] == (report.stored, report.stored)
     again = embed_catalogue(database, client, graph, model_version=version)
-    assert (again.embedded, again.already_there) == (0, 1_000)
+    assert (again.stored, again.already_there) == (0, 1_000)
 
 
 def test_stored_embeddings_and_categories_are_the_model_s(embedded, graph, model, version):
@@ -149,7 +148,7 @@ def test_isolated_new_product_gets_an_embedding_and_recommendations(embedded, cl
     live = add_product(embedded, client, product, graph.category_names, model_version=version)
     assert live.neighbourhood == (1, 0)
     assert len(live.recommendations) == 10
-    assert not any(item.bought_together for item in live.recommendations)
+    assert not any(item.facts["bought_together"] for item in live.recommendations)
 
 
 def test_adding_again_replaces_and_a_failure_can_be_repeated(embedded, client, graph, version):
@@ -187,4 +186,4 @@ def test_vector_index_finds_what_exact_search_finds(embedded, graph):
     ]
     assert np.mean(shared) >= 8, "of ten"
     own = graph.category_names[int(graph.y[0])]
-    assert {item.category for item in approximate.similar(graph.keys[0], category=own)} == {own}
+    assert {item.facts["category"] for item in approximate.similar(graph.keys[0], category=own)} == {own}

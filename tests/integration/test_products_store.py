@@ -108,7 +108,7 @@ def test_weights_of_orders_are_stored_and_rank(scratch):
     weight[5] = weight[12] = 9.0  # machine and lamp
     load_product_graph(scratch, graph, edge_weight=weight)
     found = ProductRecommender(scratch).co_purchased(M)
-    assert [(item.key, item.weight) for item in found][:2] == [(LAMP, 9.0), (FROTHER, 1.0)]
+    assert [(item.key, item.terms["weight"]) for item in found][:2] == [(LAMP, 9.0), (FROTHER, 1.0)]
 
 
 def test_edges_to_unknown_products_write_nothing(local_store):
@@ -123,7 +123,7 @@ def test_edges_to_unknown_products_write_nothing(local_store):
 def test_similar_ranks_by_cosine_without_the_product_itself(recommender):
     found = recommender.similar(M, limit=3)
     assert keys(found) == [VASE, FROTHER, BEANS]
-    assert [item.similarity for item in found] == pytest.approx(np.cos(np.radians([5, 12, 20])), abs=1e-3)
+    assert [item.terms["similarity"] for item in found] == pytest.approx(np.cos(np.radians([5, 12, 20])), abs=1e-3)
 
 
 def test_similar_within_a_category(recommender):
@@ -139,7 +139,7 @@ def test_similar_passes_over_products_without_embedding(scratch):
 
 def test_co_purchased_puts_the_best_connected_first(recommender):
     found = recommender.co_purchased(M)
-    assert [(item.key, item.shared) for item in found] == [(FROTHER, 2), (BEANS, 1), (MUG, 1), (LAMP, 0)]
+    assert [(item.key, item.terms["shared"]) for item in found] == [(FROTHER, 2), (BEANS, 1), (MUG, 1), (LAMP, 0)]
     assert recommender.co_purchased(VASE) == []
 
 
@@ -147,22 +147,22 @@ def test_graph_alone_ranks_co_purchases_first_and_finds_two_hops(recommender):
     found = recommender.recommend(M, graph_weight=1.0)
     assert set(keys(found[:4])) == {BEANS, FROTHER, MUG, LAMP}
     assert found[0].key == FROTHER, "bought with the beans and the mug too"
-    assert all(item.bought_together for item in found[:4])
+    assert all(item.facts["bought_together"] for item in found[:4])
     kettle = next(item for item in found if item.key == KETTLE)
-    assert 0 < kettle.graph_score < 0.5, "reached through the mug"
+    assert 0 < kettle.terms["graph_score"] < 0.5, "reached through the mug"
     assert M not in keys(found)
 
 
 def test_embedding_alone_is_the_cosine(recommender):
     found = recommender.recommend(M, graph_weight=0.0)
     assert keys(found) == [VASE, FROTHER, BEANS, KETTLE, MUG, LAMP]
-    assert [item.score for item in found] == pytest.approx([item.similarity for item in found])
+    assert [item.score for item in found] == pytest.approx([item.terms["similarity"] for item in found])
 
 
 def test_hybrid_adds_both_parts(recommender):
     for item in recommender.recommend(M, graph_weight=0.3):
-        assert item.score == pytest.approx(0.3 * item.graph_score + 0.7 * item.similarity)
-        assert 0 <= item.graph_score <= 1
+        assert item.score == pytest.approx(0.3 * item.terms["graph_score"] + 0.7 * item.terms["similarity"])
+        assert 0 <= item.terms["graph_score"] <= 1
 
 
 def test_isolated_product_is_served_by_its_embedding(recommender):
@@ -172,16 +172,18 @@ def test_isolated_product_is_served_by_its_embedding(recommender):
 def test_product_without_embedding_is_served_by_the_graph(scratch):
     found = ProductRecommender(scratch).recommend(M, limit=4)
     assert set(keys(found)) == {BEANS, FROTHER, MUG, LAMP}
-    assert all(item.similarity == 0 for item in found)
+    assert all(item.terms["similarity"] == 0 for item in found)
 
 
 def test_variety_caps_each_category_and_keeps_the_order(recommender):
     plain = recommender.recommend(M)
     varied = recommender.recommend(M, per_category=1)
-    assert sorted(item.category for item in varied) == ["Decor", "Grocery", "Kitchen"]
+    assert sorted(item.facts["category"] for item in varied) == ["Decor", "Grocery", "Kitchen"]
     assert [item.score for item in varied] == sorted((item.score for item in varied), reverse=True)
     for item in varied:
-        assert item == next(other for other in plain if other.category == item.category), "the best of its category"
+        assert item == next(other for other in plain if other.facts["category"] == item.facts["category"]), (
+            "the best of its category"
+        )
 
 
 def test_explanation_names_what_links_two_products(recommender):

@@ -18,19 +18,19 @@ from workshop.errors import (
     TensorShapeError,
     TensorTypeError,
 )
-from workshop.models.prepare import (
+from workshop.export.torchscript import TOLERANCES, load_traced
+from workshop.text.classifier import ZeroShotClassifier
+from workshop.text.embedder import TextEmbedder
+from workshop.text.prepare import (
     prepare_sentence_bert,
     prepare_zero_shot,
     sentence_inputs,
     sentence_source,
     zero_shot_inputs,
 )
-from workshop.models.sentence_bert import load_sentence_bert
-from workshop.models.text import load_tokenizer
-from workshop.models.tracing import TOLERANCES, load_traced
-from workshop.serving.client import TritonClient
-from workshop.serving.text import TextEmbedder
-from workshop.serving.zero_shot import classify
+from workshop.text.sentence_bert import load_sentence_bert
+from workshop.text.tokenization import load_tokenizer
+from workshop.triton.client import TritonClient
 
 MODELS = ["sentence_bert", "text_tokenizer", "text_embedding", "zero_shot", "zero_shot_tokenizer", "zero_shot_text"]
 LABELS = ["business", "space and science", "politics"]
@@ -98,7 +98,7 @@ def test_strings_and_tokens_give_the_same_vectors(client, embed):
 
 
 def test_the_classic_demonstration(client):
-    answers = classify(client, TEXTS[:3], LABELS)
+    answers = ZeroShotClassifier(client)(TEXTS[:3], LABELS)
     assert [answer.labels[0] for answer in answers] == ["politics", "space and science", "business"]
     assert all(abs(answer.probabilities.sum() - 1) < 1e-5 for answer in answers)
 
@@ -115,20 +115,22 @@ def test_served_scores_are_those_of_the_file(client, served, tokenizer):
 @pytest.mark.parametrize("count", [1, 2, 7, 20, 1000])
 def test_any_number_of_labels(client, count):
     labels = [f"topic {n}" for n in range(count - 1)] + ["politics"]
-    best = classify(client, [TEXTS[0]], labels)[0]
+    best = ZeroShotClassifier(client)([TEXTS[0]], labels)[0]
     assert len(best.labels) == count
     assert best.labels[0] == "politics"
 
 
 def test_each_text_may_bring_its_own_labels(client):
     own = [["politics", "food"], ["astronomy", "food", "sport"], ["money"], ["a"], ["b", "c"]]
-    answers = classify(client, TEXTS, own)
+    answers = ZeroShotClassifier(client)(TEXTS, own)
     assert [sorted(answer.labels) for answer in answers] == [sorted(labels) for labels in own]
     assert [answer.labels[0] for answer in answers[:3]] == ["politics", "astronomy", "money"]
 
 
 def test_the_template_changes_the_scores(client):
-    plain, about = (classify(client, [TEXTS[0]], LABELS, template)[0] for template in ("{}", "This is about {}."))
+    plain, about = (
+        ZeroShotClassifier(client)([TEXTS[0]], LABELS, template)[0] for template in ("{}", "This is about {}.")
+    )
     assert not np.allclose(plain.scores, about.scores)
 
 
@@ -143,7 +145,7 @@ def test_the_template_changes_the_scores(client):
 )
 def test_wrong_label_lists_are_refused_before_sending(client, labels, error, message):
     with pytest.raises(error, match=message):
-        classify(client, TEXTS[:2], labels)
+        ZeroShotClassifier(client)(TEXTS[:2], labels)
 
 
 @pytest.mark.parametrize("text", [None, 3, float("nan"), b"bytes"])
@@ -151,7 +153,7 @@ def test_a_text_that_is_no_string_is_refused(client, embed, text):
     with pytest.raises(TensorTypeError, match="texts: entry 1 is"):
         embed(["fine", text])
     with pytest.raises(TensorTypeError, match="texts: entry 1 is"):
-        classify(client, ["fine", text], LABELS)
+        ZeroShotClassifier(client)(["fine", text], LABELS)
 
 
 def ids(length=5, dtype=np.int64, value=7):

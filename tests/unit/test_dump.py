@@ -12,11 +12,11 @@ import pytest
 from workshop.data.fetch import ARTEFACTS
 from workshop.errors import DumpError
 from workshop.files import sha256_of
-from workshop.models.sources import MINILM_SHA256
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES
 from workshop.settings import PROJECT_ROOT
 from workshop.store.dump import file_stem
 from workshop.store.restore import _operations, read_dump
+from workshop.text.sources import MINILM_SHA256
 
 DOCUMENTS = [{"_key": str(number), "_id": f"things/{number}", "_rev": "_x", "n": number} for number in range(3)]
 

@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from workshop.errors import CheckpointError, ModelError, RepositoryError
-from workshop.models.checkpoint import (
+from workshop.export.torchscript import load_traced
+from workshop.graph.architecture import Architecture
+from workshop.graph.checkpoint import (
     METADATA_KEY,
     load_model,
     load_training_state,
@@ -17,19 +19,12 @@ from workshop.models.checkpoint import (
     save_model,
     save_training_state,
 )
-from workshop.models.graphsage import Architecture, GraphSAGE, sorted_edges
-from workshop.models.graphsage_products import (
-    ARCHITECTURE,
-    SIGNATURE,
-    ServedGraphSAGE,
-    parity_inputs,
-    request_inputs,
-    trace_checkpoint,
-)
-from workshop.models.inference import accuracy, infer_layerwise
-from workshop.models.sampling import ALL_NEIGHBORS, CSRGraph, sample_subgraph
-from workshop.models.signature import parse_config
-from workshop.models.tracing import load_traced
+from workshop.graph.graphsage import GraphSAGE, sorted_edges
+from workshop.graph.inference import accuracy, infer_layerwise
+from workshop.graph.sampling import ALL_NEIGHBORS, CSRGraph, sample_subgraph
+from workshop.graph.served import ServedGraphSAGE, parity_inputs, request_inputs, trace_checkpoint
+from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS
+from workshop.triton.signature import parse_config
 
 NODES = 120
 TOLERANCE = 1e-5  # float32 sums in another order
@@ -84,7 +79,7 @@ def repository(checkpoint, x, csr, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def traced(repository) -> torch.jit.ScriptModule:
-    return load_traced(repository / SIGNATURE.name / "1" / "model.pt")
+    return load_traced(repository / GRAPHSAGE_PRODUCTS.name / "1" / "model.pt")
 
 
 # --- the model ------------------------------------------------------------------------------------------------
@@ -263,16 +258,16 @@ def test_bad_indices_and_features_are_errors_in_eager_and_traced_form(traced, mo
 
 
 def test_saved_model_comes_with_config_and_measured_parity(repository):
-    folder = repository / SIGNATURE.name
-    assert parse_config((folder / "config.pbtxt").read_text()) == SIGNATURE.to_config()
+    folder = repository / GRAPHSAGE_PRODUCTS.name
+    assert parse_config((folder / "config.pbtxt").read_text()) == GRAPHSAGE_PRODUCTS.to_config()
     parity = json.loads((folder / "1" / "model.json").read_text())["parity"]
     assert {"an isolated product", "the largest hub", "no target"} <= set(parity)
     assert max(parity.values()) <= TOLERANCE
 
 
 def test_committed_config_is_the_signatures(request):
-    path = request.config.rootpath / "model_repository" / SIGNATURE.name / "config.pbtxt"
-    assert path.read_text() == SIGNATURE.config_text()
+    path = request.config.rootpath / "model_repository" / GRAPHSAGE_PRODUCTS.name / "config.pbtxt"
+    assert path.read_text() == GRAPHSAGE_PRODUCTS.config_text()
 
 
 def test_parity_inputs_are_unlike_the_trace_example(x, csr):
@@ -287,7 +282,7 @@ def test_only_ogbn_products_checkpoints_are_traced(tmp_path, x, csr):
     save_model(other, GraphSAGE(Architecture(out_channels=3)), {})
     with pytest.raises(CheckpointError, match="out_channels=47"):
         trace_checkpoint(other, x, csr, tmp_path)
-    assert not (tmp_path / SIGNATURE.name).exists()
+    assert not (tmp_path / GRAPHSAGE_PRODUCTS.name).exists()
 
 
 def test_existing_version_is_kept_unless_asked(repository, checkpoint, x, csr):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from workshop.errors import DataInvalidError
-from workshop.recommend.product_graph import co_purchase_edges, embedding_documents, model_version, undirected
-from workshop.serving.graphsage import ProductEmbeddings
+from workshop.files import sha256_of
+from workshop.graph.client import ProductEmbeddings
+from workshop.recommend.product_graph import co_purchase_edges, embedding_documents, undirected
 from workshop.settings import load_settings
 
 
@@ -46,18 +47,17 @@ def test_edge_key_is_the_same_from_both_ends():
 
 def test_embedding_document_holds_a_unit_vector_and_the_likeliest_categories():
     said = ProductEmbeddings(np.array([[3.0, 4.0]], dtype=np.float32), np.log([[0.1, 0.6, 0.3]]).astype(np.float32))
-    document = next(embedding_documents(["p"], said, ["A", "B", "C"], "model 1"))
+    document = next(embedding_documents(["p"], said, ["A", "B", "C"]))
     assert document["embedding"] == [0.6, 0.8]
     assert (document["predicted_category"], document["probability"]) == ("B", 0.6)
     assert [item["category"] for item in document["predictions"]] == ["B", "C", "A"]
-    assert document["embedding_model"] == "model 1"
 
 
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [np.nan, 1.0]])
 def test_vectors_without_direction_are_refused(vector):
     said = ProductEmbeddings(np.array([vector], dtype=np.float32), np.zeros((1, 3), dtype=np.float32))
     with pytest.raises(DataInvalidError, match="embeddings: 1 rows"):
-        next(embedding_documents(["p"], said, ["A", "B", "C"], "model 1"))
+        next(embedding_documents(["p"], said, ["A", "B", "C"]))
 
 
 def test_dump_is_small_and_of_the_weights_in_checkpoints():
@@ -65,5 +65,5 @@ def test_dump_is_small_and_of_the_weights_in_checkpoints():
     folder = settings.dump_dir / "products"
     manifest = json.loads((folder / "manifest.json").read_text())
     (weights,) = settings.checkpoint_dir.glob("*_mini.safetensors")
-    assert manifest["embedding_models"] == {"products": [model_version(weights)]}
+    assert manifest["embedding_models"] == {"products": [f"graphsage_products {sha256_of(weights)[:12]} fp32"]}
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 12e6

@@ -10,10 +10,9 @@ import torch
 
 from workshop.data.products import ProductGraph
 from workshop.errors import CheckpointError
-from workshop.models.checkpoint import load_model, read_about, save_model
-from workshop.models.graphsage import GraphSAGE
-from workshop.models.graphsage_products import ARCHITECTURE, SIGNATURE
-from workshop.models.product_training import (
+from workshop.graph.checkpoint import load_model, read_about, save_model
+from workshop.graph.graphsage import GraphSAGE
+from workshop.graph.product_training import (
     about_training,
     baseline_accuracy,
     find_checkpoint,
@@ -21,6 +20,7 @@ from workshop.models.product_training import (
     trained_path,
     weights_name,
 )
+from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS
 from workshop.settings import PROJECT_ROOT, Settings, load_settings
 
 
@@ -103,7 +103,7 @@ def test_altered_published_weights_are_refused(settings):
 def test_tracing_happens_once_per_weights(settings):
     products = catalogue(60)
     leave_weights(settings, products)
-    model = settings.model_repository / SIGNATURE.name / "1" / "model.pt"
+    model = settings.model_repository / GRAPHSAGE_PRODUCTS.name / "1" / "model.pt"
     first = prepare_graphsage(settings, products)
     written = model.stat().st_mtime_ns
     assert prepare_graphsage(settings, products) == first

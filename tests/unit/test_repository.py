@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 
+from workshop.catalogue import SIGNATURES
 from workshop.errors import RepositoryError
-from workshop.models.catalogue import SIGNATURES
-from workshop.models.signature import write_config
-from workshop.serving.repository import check_repository, complete_models, needed_files, read_config, version_folders
+from workshop.triton.artefact import version_folders
+from workshop.triton.repository import check_repository, complete_models, needed_files, read_config
+from workshop.triton.signature import write_config
 
 
 @pytest.fixture
@@ -106,8 +107,8 @@ def traced_doubler(tmp_path_factory):
     """A repository with one small traced model and its sidecar."""
     import torch
 
-    from workshop.models.signature import ModelSignature, TensorSpec
-    from workshop.models.tracing import trace_and_save
+    from workshop.export.torchscript import trace_and_save
+    from workshop.triton.signature import ModelSignature, TensorSpec
 
     class Doubler(torch.nn.Module):
         def forward(self, x):

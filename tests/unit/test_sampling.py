@@ -14,7 +14,7 @@ from torch_geometric.loader import LinkLoader, NodeLoader
 from torch_geometric.utils import k_hop_subgraph
 
 from workshop.errors import DataInvalidError
-from workshop.models.sampling import (
+from workshop.graph.sampling import (
     ALL_NEIGHBORS,
     CSRGraph,
     NeighborhoodSampler,

@@ -1,13 +1,12 @@
 """Signatures: the committed configurations are what they generate, and naming and batching rules hold."""
 
 import pytest
-import torch
 from tritonclient.grpc import model_config_pb2 as pb
 
+from workshop.catalogue import SIGNATURES
 from workshop.errors import RepositoryError
-from workshop.models.catalogue import SIGNATURES
-from workshop.models.signature import EnsembleStep, ModelSignature, TensorSpec, parse_config, write_config
 from workshop.settings import PROJECT_ROOT
+from workshop.triton.signature import EnsembleStep, ModelSignature, TensorSpec, parse_config, write_config
 
 INPUT = TensorSpec("x__0", "INT64", (-1,))
 OUTPUT = TensorSpec("y__0", "FP32", (384,))
@@ -86,7 +85,6 @@ def test_writing_twice_leaves_the_file_alone(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["config.pbtxt"]
 
 
-def test_dtypes_map_to_numpy_and_torch():
+def test_dtypes_map_to_numpy():
     assert INPUT.numpy_dtype == "int64"
-    assert INPUT.torch_dtype == torch.int64
     assert TensorSpec("t", "BYTES", (1,)).numpy_dtype.kind == "O"

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workshop.errors import TensorNameError, TensorShapeError, TensorTypeError
-from workshop.models.signature import ModelSignature, TensorSpec
-from workshop.serving.tensors import prepare_inputs, served_signature, split_rows, text_tensor
+from workshop.triton.signature import ModelSignature, TensorSpec
+from workshop.triton.tensors import prepare_inputs, served_signature, split_rows, text_tensor
 
 BATCHED = ModelSignature(
     "pair",

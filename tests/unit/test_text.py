@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshop.models.sources import minilm_source
-from workshop.models.text import LENGTH_MULTIPLE, MAX_TOKENS, encode, load_tokenizer, pad, tokenize
-from workshop.serving.text import batches_by_length
+from workshop.text.embedder import batches_by_length
+from workshop.text.sources import minilm_source
+from workshop.text.tokenization import LENGTH_MULTIPLE, MAX_TOKENS, encode, load_tokenizer, pad, tokenize
 
 
 @pytest.fixture(scope="module")

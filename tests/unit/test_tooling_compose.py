@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workshop.models import text
-from workshop.models.text_ensembles import CODE_FILE
-from workshop.serving.repository import read_config
 from workshop.settings import PROJECT_ROOT, Settings, load_settings
+from workshop.text import tokenization
+from workshop.text.ensembles import CODE_FILE
+from workshop.triton.repository import read_config
 
 REPOSITORY = PROJECT_ROOT / "model_repository"
 RESET = object()
@@ -143,7 +143,7 @@ def test_the_triton_image_has_what_the_python_models_import():
     assert installed <= pinned().keys()
     given = {*sys.stdlib_module_names, *installed, "numpy", "triton_python_backend_utils"}
     copied = Path(CODE_FILE).stem  # lies beside each model.py once the models have been traced
-    assert imported(Path(text.__file__)) <= given
+    assert imported(Path(tokenization.__file__)) <= given
     for path in REPOSITORY.glob("*/1/model.py"):
         assert imported(path) <= given | {copied}, path
 

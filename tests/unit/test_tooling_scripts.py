@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from scripts import check_environment, strip_notebooks, update_readme
+from scripts import check_environment, strip_notebooks, update_docs
 from workshop import errors
 from workshop.settings import PROJECT_ROOT, Settings
 from workshop.stack.private import free_ports
@@ -156,16 +156,16 @@ def test_stripping_takes_outputs_and_keeps_sources_ids_and_tags(tmp_path):
 
 def test_generated_parts_are_renewed_and_their_places_are_required():
     readme = (PROJECT_ROOT / "README.md").read_text()
-    assert update_readme.with_parts(readme) == readme, "try: make format"
+    assert update_docs.with_parts(readme) == readme, "try: make format"
     emptied = re.sub(r"(<!-- (\w+): .*? -->).*?(<!-- end of \2 -->)", r"\1\n\3", readme, flags=re.DOTALL)
     assert len(emptied) < len(readme)
-    assert update_readme.with_parts(emptied) == readme
+    assert update_docs.with_parts(emptied) == readme
     with pytest.raises(ValueError, match="no part between <!-- notebooks"):
-        update_readme.with_parts("# A title")
+        update_docs.with_parts("# A title")
 
 
 def test_every_setting_is_explained():
-    table = update_readme.settings_table()
+    table = update_docs.settings_table()
     assert table.count("\n") == len(Settings.model_fields) + 1
     assert "None" not in table
 

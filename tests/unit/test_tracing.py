@@ -7,17 +7,10 @@ import torch
 from torch import nn
 
 from workshop.errors import DeviceConstantError, ForbiddenOpError, ModelError, ParityError, RepositoryError
+from workshop.export.torchscript import check_graph, check_parity, export, is_current, load_traced, trace_and_save
 from workshop.files import sha256_of
-from workshop.models.signature import ModelSignature, TensorSpec
-from workshop.models.tracing import (
-    check_graph,
-    check_parity,
-    export,
-    is_current,
-    load_traced,
-    read_sidecar,
-    trace_and_save,
-)
+from workshop.triton.artefact import read_sidecar
+from workshop.triton.signature import ModelSignature, TensorSpec
 
 SIGNATURE = ModelSignature(
     "doubler",

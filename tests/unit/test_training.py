@@ -13,10 +13,10 @@ from torch_geometric.datasets import KarateClub
 from torch_geometric.loader import NeighborLoader, NodeLoader
 
 from workshop.errors import CheckpointError, DataInvalidError, ModelError
-from workshop.models.inference import accuracy, infer_layerwise
-from workshop.models.objectives import CategoryObjective, LinkObjective
-from workshop.models.sampling import CSRGraph, NeighborhoodSampler
-from workshop.models.training import EpochRecord, TrainingConfig, TrainingResult, check_data, fit
+from workshop.graph.inference import accuracy, infer_layerwise
+from workshop.graph.objectives import CategoryObjective, LinkObjective
+from workshop.graph.sampling import CSRGraph, NeighborhoodSampler
+from workshop.graph.training import EpochRecord, TrainingConfig, TrainingResult, check_data, fit
 
 QUICK = TrainingConfig(hidden_channels=16, fan_out=(5, 5), batch_size=64, max_epochs=5, learning_rate=0.01)
 LINKS = replace(QUICK, task="links", links_per_epoch=600)

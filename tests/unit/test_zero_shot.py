@@ -5,13 +5,13 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
 from workshop.errors import ModelSourceError
-from workshop.models.prepare import sentence_inputs, sentence_source, zero_shot_inputs
-from workshop.models.sentence_bert import load_sentence_bert
-from workshop.models.sources import text_model_source
-from workshop.models.text import load_tokenizer
-from workshop.models.tracing import check_graph, check_parity, export
-from workshop.models.zero_shot import EntailmentZeroShot, LatentZeroShot
+from workshop.export.torchscript import check_graph, check_parity, export
 from workshop.settings import load_settings
+from workshop.text.prepare import sentence_inputs, sentence_source, zero_shot_inputs
+from workshop.text.sentence_bert import load_sentence_bert
+from workshop.text.sources import text_model_source
+from workshop.text.tokenization import load_tokenizer
+from workshop.text.zero_shot import EntailmentZeroShot, LatentZeroShot
 
 LABELS = {"entailment": 0, "neutral": 1, "contradiction": 2}
 SIZES = {

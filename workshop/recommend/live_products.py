@@ -15,7 +15,8 @@ import numpy as np
 from arango.database import StandardDatabase
 
 from workshop.errors import DataInvalidError, StoreSchemaError
-from workshop.models.graphsage import FAN_OUT
+from workshop.graph.architecture import FAN_OUT
+from workshop.graph.client import ProductEmbeddings, check_features, embed_subgraph
 from workshop.recommend.product_graph import (
     BOUGHT_TOGETHER,
     FEATURE_DECIMALS,
@@ -25,12 +26,13 @@ from workshop.recommend.product_graph import (
     embedding_documents,
     rounded,
 )
-from workshop.recommend.products import ProductRecommender, Recommendation
-from workshop.serving.client import TritonClient
-from workshop.serving.graphsage import ProductEmbeddings, check_features, embed_subgraph
+from workshop.recommend.products import ProductRecommender
+from workshop.recommend.recommendation import Recommendation
 from workshop.store.bulk import upsert
 from workshop.store.connection import store_errors
+from workshop.store.pending import MODEL_OF_EMBEDDING
 from workshop.store.queries import run_query
+from workshop.triton.client import TritonClient
 
 _LEGAL_KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,120}")
 """Characters of an ArangoDB ``_key``; shorter than its 254 bytes, as an edge's key holds two."""
@@ -102,7 +104,7 @@ def add_product(
 
     Raises:
         DataInvalidError: features of another width, NaN, an illegal key, or unknown products in ``bought_with``.
-        ServingError: see :meth:`workshop.serving.client.TritonClient.infer`.
+        ServingError: see :meth:`workshop.triton.client.TritonClient.infer`.
         StoreError: what the store raises.
     """
     seconds: dict[str, float] = {}
@@ -198,8 +200,8 @@ def sample_in_store(
 def _store_embedding(
     database: StandardDatabase, key: str, said: ProductEmbeddings, category_names: Sequence[str], model_version: str
 ) -> dict[str, object]:
-    document = next(embedding_documents([key], said, category_names, model_version))
-    upsert(database, PRODUCTS, [document])
+    document = next(embedding_documents([key], said, category_names))
+    upsert(database, PRODUCTS, [{**document, MODEL_OF_EMBEDDING: model_version}])
     return document
 
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from arango.database import StandardDatabase
 
-from workshop.errors import DataInvalidError, ModelSourceError, StoreSchemaError
-from workshop.models.sentence_bert import SIGNATURE
-from workshop.models.sources import TORCH_DTYPES
-from workshop.models.tracing import read_sidecar
-from workshop.serving.repository import version_folders
+from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.recommend.recommendation import Recommendation
 from workshop.store.connection import store_errors
-from workshop.store.embeddings import EMBEDDING, Embed, as_stored, check_vectors
+from workshop.store.embeddings import Embed, as_stored, check_vectors
+from workshop.store.pending import EMBEDDING
 from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch
 
 LEAST_SIMILARITY = 0.3
 """A wish whose best movie is less similar than this matched nothing. Of all 4,803 movies, the best is 0.45 to 0.7 from
 wishes for movies, and 0.18 to 0.32 from code, invoices and letters typed at random."""
+
+HYBRID_TERMS = ("similarity", "shared_weight", "genre_overlap")
+"""Of ``hybrid``, in the order of the fields of :class:`Weights`."""
 
 
 @dataclass(frozen=True)
@@ -45,63 +45,6 @@ class Weights:
     text: float = 0.6
     graph: float = 0.3
     genre: float = 0.1
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Something two movies share, and how much it counts: rare things count more."""
-
-    kind: str
-    name: str
-    weight: float
-
-    def __str__(self) -> str:
-        said = {"acted_in": "actor", "directed": "director", "has_keyword": "keyword"}
-        return f"{said.get(self.kind, self.kind)} {self.name}"
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """A recommended movie. ``score`` ranks; ``similarity`` is the cosine of the two texts' embeddings."""
-
-    key: str
-    title: str
-    year: int | None
-    language: str
-    genres: tuple[str, ...]
-    score: float
-    similarity: float
-    shared_weight: float = 0.0
-    genre_overlap: float = 0.0
-    shared_genres: tuple[str, ...] = ()
-    reasons: tuple[Reason, ...] = field(default=())
-
-
-@dataclass(frozen=True)
-class EmbeddingVersions:
-    """Names of text models, as they are stored beside vectors: the served one, and those whose vectors are as good."""
-
-    served: str
-    equivalent: tuple[str, ...]
-
-
-def embedding_versions(repository: Path) -> EmbeddingVersions:
-    """The version of the served ``sentence_bert``: its name, the hash of its weights, and its precision.
-
-    Vectors of the same weights at another precision differ by rounding only (cosine at least 0.999), so they need not
-    be made again.
-
-    Raises:
-        ModelSourceError: the model was not traced yet.
-    """
-    folder = repository / SIGNATURE.name
-    versions = version_folders(folder) if folder.is_dir() else []
-    sidecar = read_sidecar(versions[-1]) if versions else None
-    if sidecar is None:
-        raise ModelSourceError(f"{folder} holds no traced model", hint="run notebook 01_trace_sentence_bert")
-    names = {precision: f"{sidecar.model} {sidecar.source_sha256[:12]} {precision}" for precision in TORCH_DTYPES}
-    served = names.pop(sidecar.precision)
-    return EmbeddingVersions(served, tuple(names.values()))
 
 
 class MovieRecommender:
@@ -161,7 +104,7 @@ class MovieRecommender:
         vectors = self._embed([text.strip()])
         check_vectors(vectors, count=1, dimension=vectors.shape[-1])
         nearest = self._nearest(as_stored(vectors[0]), filters, limit)
-        return nearest if nearest and nearest[0].similarity >= LEAST_SIMILARITY else []
+        return nearest if nearest and nearest[0].score >= LEAST_SIMILARITY else []
 
     def hybrid(
         self,
@@ -199,7 +142,8 @@ class MovieRecommender:
             "graph_weight": weights.graph,
             "genre_weight": weights.genre,
         }
-        return [_recommendation(row) for row in run_query(self._database, "movie_recommend", bind_vars)]
+        rows = run_query(self._database, "movie_recommend", bind_vars)
+        return [Recommendation.from_row(row, HYBRID_TERMS) for row in rows]
 
     def _nearest(
         self, vector: list[float], filters: MovieFilters | None, limit: int, exclude: str | None = None
@@ -210,7 +154,7 @@ class MovieRecommender:
             rows = run_query(self._database, "movie_nearest_approximate", bind_vars)
         else:
             rows = run_query(self._database, "movie_nearest_exact", bind_vars)
-        return [_recommendation({**row, "score": row["similarity"]}) for row in rows]
+        return [Recommendation.from_row({**row, "score": row["similarity"]}, ["similarity"]) for row in rows]
 
     def _vector(self, key: str) -> list[float]:
         with store_errors(f"read movie {key!r}"):
@@ -218,9 +162,3 @@ class MovieRecommender:
         if not movie or not movie.get(EMBEDDING):
             raise StoreSchemaError(f"movie {key!r} has no embedding", hint="run embed_collection first")
         return movie[EMBEDDING]
-
-
-def _recommendation(row: dict[str, Any]) -> Recommendation:
-    reasons = tuple(Reason(reason["kind"], reason["name"], reason["weight"]) for reason in row.get("reasons", ()))
-    shared_genres = tuple(row.get("shared_genres", ()))
-    return Recommendation(**{**row, "genres": tuple(row["genres"]), "shared_genres": shared_genres, "reasons": reasons})

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,15 +10,14 @@ from arango.database import StandardDatabase
 
 from workshop.data.products import ProductGraph
 from workshop.errors import DataInvalidError, StoreSchemaError
-from workshop.files import sha256_of
-from workshop.models.graphsage_products import SIGNATURE
-from workshop.models.sampling import check_edge_index
-from workshop.serving.client import TritonClient
-from workshop.serving.graphsage import EmbeddingGraph, ProductEmbeddings, embed_products
+from workshop.graph.client import EmbeddingGraph, ProductEmbeddings, embed_products
+from workshop.graph.sampling import check_edge_index
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
-from workshop.store.embeddings import EMBEDDING, MODEL_OF_EMBEDDING, check_vectors
+from workshop.store.embeddings import check_vectors
+from workshop.store.pending import EMBEDDING, PendingReport, compute_pending
 from workshop.store.queries import run_query
 from workshop.store.schema import EdgeDefinition, GraphSchema, PersistentIndex, ensure_schema
+from workshop.triton.client import TritonClient
 
 PRODUCTS, BOUGHT_TOGETHER = "products", "bought_together"
 
@@ -41,15 +36,6 @@ SMALL_GRAPH = 100_000
 """Up to so many products a request may hold the whole graph; sampled neighbourhoods of a larger one are kept apart."""
 PRODUCTS_PER_STEP = {"small": 2048, "large": 128}
 PREDICTIONS_KEPT = 3
-
-
-@dataclass(frozen=True)
-class EmbedReport:
-    """What :func:`embed_catalogue` did."""
-
-    embedded: int
-    already_there: int
-    seconds: float
 
 
 def load_product_graph(
@@ -142,11 +128,11 @@ def embed_catalogue(
     model_version: str,
     seed: int = 0,
     progress: Progress | None = None,
-) -> EmbedReport:
+) -> PendingReport:
     """Embed every product that ``model_version`` has not embedded yet through Triton, and store what it says.
 
-    While one step is being stored, the next is being embedded. Nothing else is remembered: after a stop, calling
-    again continues with the products that are missing.
+    Resumable as :func:`workshop.store.pending.compute_pending` is. Products that the store holds beside the catalogue
+    are left alone.
 
     Args:
         database: the store, with the products loaded.
@@ -157,46 +143,28 @@ def embed_catalogue(
         progress: called with the number of products stored and the number wanted.
 
     Raises:
-        DataInvalidError: the store holds products that the catalogue lacks.
-        ServingError: see :meth:`workshop.serving.client.TritonClient.infer`.
+        ServingError: see :meth:`workshop.triton.client.TritonClient.infer`.
         StoreError: what the store raises; all steps acknowledged before it stay.
     """
-    started = time.monotonic()
     number = {key: i for i, key in enumerate(graph.keys)}
-    pending = run_query(database, "product_pending", {"model_version": model_version})
-    pending = sorted(number[key] for key in pending if key in number)
     data = EmbeddingGraph.from_data(graph.to_data())
     rng = np.random.default_rng(seed)
     per_step = PRODUCTS_PER_STEP["small" if graph.num_products <= SMALL_GRAPH else "large"]
-    stored = 0
 
-    def store(products: list[int], said: ProductEmbeddings) -> int:
-        keys = [graph.keys[i] for i in products]
-        documents = embedding_documents(keys, said, graph.category_names, model_version)
-        return upsert(database, PRODUCTS, documents).written
+    def batches(page: list[Document]) -> Iterator[list[Document]]:
+        known = [document for document in page if document["_key"] in number]
+        return (known[start : start + per_step] for start in range(0, len(known), per_step))
 
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as background:
-        storing: Future[int] | None = None
-        for start in range(0, len(pending), per_step):
-            step = pending[start : start + per_step]
-            said = embed_products(client, data, step, rng=rng, products_per_request=per_step)
-            stored += storing.result() if storing else 0
-            storing = background.submit(store, step, said)
-            if progress:
-                progress(stored, len(pending))
-        stored += storing.result() if storing else 0
-    if progress and pending:
-        progress(stored, len(pending))
-    return EmbedReport(stored, graph.num_products - len(pending), time.monotonic() - started)
+    def compute(batch: list[Document]) -> Iterator[Document]:
+        keys = [document["_key"] for document in batch]
+        said = embed_products(client, data, [number[key] for key in keys], rng=rng, products_per_request=per_step)
+        return embedding_documents(keys, said, graph.category_names)
 
-
-def model_version(checkpoint: Path) -> str:
-    """Name of the served model and its weights, to tell embeddings of different trainings apart."""
-    return f"{SIGNATURE.name} {sha256_of(checkpoint)[:12]}"
+    return compute_pending(database, PRODUCTS, compute, batches=batches, model_version=model_version, progress=progress)
 
 
 def embedding_documents(
-    keys: Sequence[str], said: ProductEmbeddings, category_names: Sequence[str], model_version: str
+    keys: Sequence[str], said: ProductEmbeddings, category_names: Sequence[str]
 ) -> Iterator[Document]:
     """What is stored of a product's embedding: the vector at length 1, and the likeliest categories.
 
@@ -215,7 +183,6 @@ def embedding_documents(
         yield {
             "_key": key,
             EMBEDDING: rounded(unit[row], EMBEDDING_DECIMALS),
-            MODEL_OF_EMBEDDING: model_version,
             "predicted_category": predictions[0]["category"],
             "probability": predictions[0]["probability"],
             "predictions": predictions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from arango.database import StandardDatabase
 
 from workshop.errors import DataInvalidError
 from workshop.recommend.product_graph import EMBEDDING_DECIMALS, PRODUCTS, rounded
+from workshop.recommend.recommendation import Recommendation
 from workshop.store.connection import store_errors
-from workshop.store.embeddings import EMBEDDING
+from workshop.store.pending import EMBEDDING
 from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch
 
@@ -20,43 +21,6 @@ POOL = 50
 """Candidates taken from each source before they are ranked together."""
 NEIGHBOURS = 50
 """Most co-purchases of a product that are followed; a hub has hundreds."""
-
-
-@dataclass(frozen=True)
-class SimilarProduct:
-    """A product near in embedding space; ``similarity`` is the cosine."""
-
-    key: str
-    title: str
-    category: str | None
-    similarity: float
-
-
-@dataclass(frozen=True)
-class CoPurchase:
-    """A product that was bought together with the one asked for.
-
-    ``weight`` is the edge's, 1 where edges have none; ``shared`` counts the products linked to both.
-    """
-
-    key: str
-    title: str
-    category: str | None
-    weight: float
-    shared: int
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """A recommended product; ``score`` ranks, its parts ``graph_score`` and ``similarity`` lie between 0 and 1."""
-
-    key: str
-    title: str
-    category: str | None
-    score: float
-    graph_score: float
-    similarity: float
-    bought_together: bool
 
 
 @dataclass(frozen=True)
@@ -109,7 +73,7 @@ class ProductRecommender:
             raise DataInvalidError(f"no product has the key {key!r}", hint="recommender.find('part of its title')")
         return document
 
-    def similar(self, key: str, *, category: str | None = None, limit: int = 10) -> list[SimilarProduct]:
+    def similar(self, key: str, *, category: str | None = None, limit: int = 10) -> list[Recommendation]:
         """Products nearest to one in embedding space, of one category if wanted.
 
         Raises:
@@ -119,7 +83,7 @@ class ProductRecommender:
 
     def similar_to(
         self, vector: np.ndarray, *, category: str | None = None, exclude: str = "", limit: int = 10
-    ) -> list[SimilarProduct]:
+    ) -> list[Recommendation]:
         """Products nearest to any vector, float ``[256]``."""
         bind_vars = {
             "vector": rounded(vector, EMBEDDING_DECIMALS),
@@ -132,16 +96,19 @@ class ProductRecommender:
         else:
             bind_vars["n_probe"] = self._search.n_probe
             found = run_query(self._database, "product_nearest_approximate", bind_vars)
-        return [SimilarProduct(**item) for item in found]
+        return [Recommendation.from_row({**row, "score": row["similarity"]}, ["similarity"]) for row in found]
 
-    def co_purchased(self, key: str, *, limit: int = 10) -> list[CoPurchase]:
+    def co_purchased(self, key: str, *, limit: int = 10) -> list[Recommendation]:
         """Products that were bought together with one; none for an isolated product.
+
+        The score is the edge's ``weight``, 1 where edges have none; ``shared`` counts the products linked to both.
 
         Raises:
             DataInvalidError: there is no such product.
         """
         self.product(key)
-        return [CoPurchase(**item) for item in run_query(self._database, "product_co_purchased", _bind(key, limit))]
+        rows = run_query(self._database, "product_co_purchased", _bind(key, limit))
+        return [Recommendation.from_row({**row, "score": row["weight"]}, ["weight", "shared"]) for row in rows]
 
     def recommend(
         self, key: str, *, graph_weight: float = 0.5, per_category: int | None = None, limit: int = 10
@@ -174,7 +141,7 @@ class ProductRecommender:
         if per_category is not None:
             bind_vars = {"candidates": found, "per_category": per_category, "limit": limit}
             found = run_query(self._database, "product_diversify", bind_vars)
-        return [Recommendation(**item) for item in found]
+        return [Recommendation.from_row(row, ["graph_score", "similarity"]) for row in found]
 
     def links_among(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """The co-purchases among some products, as pairs of keys."""
@@ -205,11 +172,6 @@ class ProductRecommender:
                 f"product {key!r} has no embedding yet", hint="embed_catalogue(database, client, ...)"
             )
         return np.array(vector)
-
-
-def as_rows(items: list[SimilarProduct] | list[CoPurchase] | list[Recommendation]) -> list[dict[str, Any]]:
-    """Results as dicts, for a table."""
-    return [asdict(item) for item in items]
 
 
 def _bind(key: str, limit: int) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _describe(settings: Settings, name: str, models: Sequence[str] | None, start
 def _models(settings: Settings, models: Sequence[str] | None) -> list[str]:
     if models is not None:
         return list(models)
-    from workshop.serving.repository import complete_models
+    from workshop.triton.repository import complete_models
 
     return complete_models(settings.model_repository)
 

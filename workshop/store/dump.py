@@ -23,7 +23,7 @@ from workshop.errors import StoreSchemaError
 from workshop.files import sha256_of
 from workshop.store.bulk import Document, Progress
 from workshop.store.connection import store_errors
-from workshop.store.embeddings import EMBEDDING
+from workshop.store.pending import EMBEDDING
 from workshop.store.queries import run_query
 
 DUMP_JSON = "dump.json"

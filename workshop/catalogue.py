@@ -1,0 +1,18 @@
+"""Every model the workshop serves."""
+
+from __future__ import annotations
+
+from workshop.graph.signature import GRAPHSAGE_PRODUCTS
+from workshop.text.ensembles import TEXT_EMBEDDING, TEXT_TOKENIZER, ZERO_SHOT_TEXT, ZERO_SHOT_TOKENIZER
+from workshop.text.signatures import SENTENCE_BERT, ZERO_SHOT
+from workshop.triton.signature import ModelSignature
+
+SIGNATURES: tuple[ModelSignature, ...] = (
+    SENTENCE_BERT,
+    ZERO_SHOT,
+    TEXT_TOKENIZER,
+    ZERO_SHOT_TOKENIZER,
+    TEXT_EMBEDDING,
+    ZERO_SHOT_TEXT,
+    GRAPHSAGE_PRODUCTS,
+)

@@ -1,0 +1,1 @@
+"""Judging recommendations: protocols, metrics and how sure one can be of them."""

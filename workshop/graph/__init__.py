@@ -1,0 +1,1 @@
+"""GraphSAGE: model, sampling, training, inference, its served form and its client."""

@@ -1,0 +1,140 @@
+"""GraphSAGE on the product graphs: how each size is trained, what to compare with, and where the weights lie."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch_geometric.data import Data
+
+from workshop.data.products import ProductGraph
+from workshop.errors import CheckpointError
+from workshop.export.torchscript import is_current
+from workshop.files import sha256_of
+from workshop.graph.checkpoint import read_about
+from workshop.graph.graphsage import GraphSAGE
+from workshop.graph.inference import accuracy, infer_layerwise
+from workshop.graph.sampling import CSRGraph
+from workshop.graph.served import trace_checkpoint
+from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS
+from workshop.graph.training import TrainingConfig
+from workshop.settings import DataSize, Settings
+from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
+
+FULL_CONFIG = TrainingConfig(num_classes=ARCHITECTURE.out_channels, hidden_channels=ARCHITECTURE.hidden_channels)
+"""OGB's own choices; ogbn-products has 196,615 training products."""
+
+CONFIGS: dict[DataSize, TrainingConfig] = {
+    "tiny": replace(FULL_CONFIG, batch_size=16, max_epochs=15),
+    "default": replace(FULL_CONFIG, batch_size=256),
+    "full": FULL_CONFIG,
+}
+"""The smaller graphs have 80 and 1,600 training products; smaller batches keep enough steps an epoch."""
+
+MANIFEST = "manifest.json"
+
+
+def data_name(products: ProductGraph) -> str:
+    """What weights say they were trained on: features of another data set, or size, mean something else."""
+    return f"{products.name}, {products.num_products} products"
+
+
+def weights_name(products: ProductGraph) -> str:
+    """File name of published weights."""
+    return f"graphsage_{products.name.replace('-', '_')}.safetensors"
+
+
+def measure_test_accuracy(model: GraphSAGE, data: Data) -> float:
+    """Share of test products whose category the model finds, with all their neighbours."""
+    _, logits = infer_layerwise(model, data.x, CSRGraph.from_edge_index(data.edge_index, data.num_nodes))
+    return accuracy(logits, data.y, {"test": data.test_mask})["test"]
+
+
+def baseline_accuracy(data: Data) -> dict[str, float]:
+    """Test accuracy without the graph: the largest category, and logistic regression on the features."""
+    y_train, y_test = data.y[data.train_mask], data.y[data.test_mask]
+    largest = y_train.bincount().argmax()
+    regression = LogisticRegression(max_iter=500).fit(data.x[data.train_mask], y_train)
+    return {
+        "majority class": (y_test == largest).double().mean().item(),
+        "logistic regression": float(regression.score(data.x[data.test_mask], y_test)),
+    }
+
+
+def trained_path(settings: Settings, products: ProductGraph) -> Path:
+    """Where notebook 03 leaves its weights for notebook 04; each graph has its own file."""
+    return settings.data_dir / "graphsage" / f"{products.name}-{products.num_products}.safetensors"
+
+
+def find_checkpoint(settings: Settings, products: ProductGraph, *, precomputed: bool = False) -> Path:
+    """The weights for a product graph: those of notebook 03, otherwise the ones in ``checkpoints/``.
+
+    Args:
+        settings: give the folders.
+        products: the graph the weights must have been trained on.
+        precomputed: pass over the weights of notebook 03.
+
+    Raises:
+        CheckpointError: there are none for this graph, or the precomputed ones were altered.
+    """
+    published = settings.checkpoint_dir / weights_name(products)
+    candidates = [published] if precomputed else [trained_path(settings, products), published]
+    wanted = data_name(products)
+    found = {path: read_about(path).get("data") for path in candidates if path.is_file()}
+    for path, name in found.items():
+        if name == wanted:
+            if path == published:
+                _check_manifest(path)
+            return path
+    raise CheckpointError(
+        f"no GraphSAGE weights for {wanted}; found {[f'{path}: {name}' for path, name in found.items()]}",
+        hint="run notebooks/03_train_graphsage.ipynb with the same DATA_SIZE",
+    )
+
+
+def _check_manifest(path: Path) -> None:
+    manifest = path.with_name(MANIFEST)
+    hint = "git restore checkpoints, or python scripts/train_graphsage.py"
+    try:
+        expected = json.loads(manifest.read_text())["files"][path.name]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{manifest} is missing, unreadable, or does not list {path.name}", hint=hint) from error
+    if sha256_of(path) != expected:
+        raise CheckpointError(f"{path} was altered: its SHA-256 is not the manifest's", hint=hint)
+
+
+def prepare_graphsage(
+    settings: Settings, products: ProductGraph, *, precomputed: bool = False, force: bool = False
+) -> Sidecar:
+    """Place ``graphsage_products`` in the model repository, unless it was traced from the same weights already.
+
+    Args:
+        settings: folders of weights and models.
+        products: the graph that is going to be served.
+        precomputed: pass over the weights of notebook 03.
+        force: trace again in any case.
+
+    Raises:
+        CheckpointError: there are no weights for this graph.
+        TraceRefusedError: the trace fails a gate.
+    """
+    checkpoint = find_checkpoint(settings, products, precomputed=precomputed)
+    repository, digest = settings.model_repository, sha256_of(checkpoint)
+    if not force and is_current(GRAPHSAGE_PRODUCTS, repository, source_sha256=digest, precision="fp32"):
+        return read_sidecar(version_folder(repository, GRAPHSAGE_PRODUCTS.name, 1))
+    csr = CSRGraph.from_edge_index(products.edge_index, products.num_products)
+    return trace_checkpoint(checkpoint, products.x, csr, repository)
+
+
+def about_training(products: ProductGraph, accuracies: dict[str, float], epochs: int) -> dict[str, str]:
+    """Text that goes with trained weights."""
+    return {
+        "data": data_name(products),
+        "task": "categories",
+        "epochs": str(epochs),
+        "torch": torch.__version__,
+        **{f"test accuracy, {name}": f"{value:.4f}" for name, value in accuracies.items()},
+    }

@@ -1,1 +1,0 @@
-"""What is served: one module per model, its signature, and how it is traced."""

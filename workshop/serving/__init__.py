@@ -1,1 +1,0 @@
-"""The model repository and the Triton client."""

@@ -1,0 +1,117 @@
+"""Ask the store what is pending, compute it, store it: overlapped, and resumable after a stop at any point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from arango.database import StandardDatabase
+
+from workshop.store.bulk import Document, Progress, upsert
+from workshop.store.queries import run_query
+
+EMBEDDING = "embedding"
+MODEL_OF_EMBEDDING = "embedding_model"
+TEXT_OF_EMBEDDING = "embedding_of"
+"""The ``text_hash`` a document had when it was embedded: a changed text makes its vector stale."""
+
+PAGE_DOCUMENTS = 4096
+
+
+@dataclass(frozen=True)
+class PendingReport:
+    """What :func:`compute_pending` did.
+
+    Attributes:
+        stored: documents that were computed and stored.
+        already_there: documents that were up to date before.
+        skipped: pending documents that ``batches`` left out.
+        seconds: how long it took.
+    """
+
+    stored: int
+    already_there: int
+    skipped: int
+    seconds: float
+
+
+def compute_pending(
+    database: StandardDatabase,
+    collection: str,
+    compute: Callable[[list[Document]], Iterable[Document]],
+    *,
+    batches: Callable[[list[Document]], Iterable[list[Document]]],
+    model_version: str,
+    equivalent_versions: Sequence[str] = (),
+    text_attributes: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> PendingReport:
+    """Compute and store what a model says of every document that it has not seen, or not with its present text.
+
+    While one batch is being stored, the next is being computed. A batch is stored whole or not at all, and nothing
+    else is remembered: after a stop, calling again continues with the documents that are still pending.
+
+    Args:
+        database: the store.
+        collection: where the documents are.
+        compute: takes a batch of pending documents ``{_key, text_hash, text}``, returns for each ``_key`` what to
+            store; model version and text hash are added here.
+        batches: cuts a page of pending documents into batches; what it leaves out stays pending.
+        model_version: name of the model and its weights; stored beside what it computes.
+        equivalent_versions: what these models computed is as good and stays.
+        text_attributes: ``text`` is these attributes, joined by ``". "``; absent and empty ones are left out.
+        progress: called with the number of documents stored and the number wanted.
+
+    Raises:
+        WorkshopError: what ``compute`` or the store raises; all batches acknowledged before it stay.
+    """
+    started = time.monotonic()
+    scope = {"@collection": collection, "current": [model_version, *equivalent_versions]}
+    wanted, total = run_query(database, "count_pending_embeddings", scope)[0]
+    seen = stored = taken = 0
+
+    def store(documents: list[Document]) -> int:
+        return upsert(database, collection, documents).written
+
+    def finished(storing: Future[int] | None) -> int:
+        done = storing.result() if storing else 0
+        if storing and progress:
+            progress(stored + done, wanted)
+        return done
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as background:
+        storing: Future[int] | None = None
+        for page in _pending_pages(database, scope, text_attributes):
+            seen += len(page)
+            for batch in batches(page):
+                taken += len(batch)
+                documents = _marked(compute(batch), batch, model_version)
+                stored += finished(storing)
+                storing = background.submit(store, documents)
+        stored += finished(storing)
+    return PendingReport(stored, total - wanted, seen - taken, time.monotonic() - started)
+
+
+def _marked(computed: Iterable[Document], batch: list[Document], model_version: str) -> list[Document]:
+    text_hash = {document["_key"]: document["text_hash"] for document in batch}
+    return [
+        {**document, MODEL_OF_EMBEDDING: model_version, TEXT_OF_EMBEDDING: text_hash[document["_key"]]}
+        for document in computed
+    ]
+
+
+def _pending_pages(
+    database: StandardDatabase, scope: dict[str, Any], text_attributes: Sequence[str]
+) -> Iterator[list[Document]]:
+    """Pages of ``{_key, text_hash, text}`` in key order. Paging by key is safe while documents are being changed."""
+    after = ""
+    while True:
+        bind_vars = {**scope, "after": after, "limit": PAGE_DOCUMENTS, "text_attributes": list(text_attributes)}
+        page = run_query(database, "pending_embeddings", bind_vars)
+        if not page:
+            return
+        yield page
+        after = page[-1]["_key"]

@@ -1,0 +1,1 @@
+"""Sentence BERT and zero-shot classification: models, tokenisation, served forms and their clients."""

@@ -1,0 +1,150 @@
+"""Make the text models ready to serve: trace them unless the repository already holds the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer
+
+from workshop.export.torchscript import Inputs, is_current, trace_and_save
+from workshop.settings import Settings
+from workshop.text import ensembles, sentence_bert, zero_shot
+from workshop.text.signatures import HYPOTHESIS_TEMPLATE, SENTENCE_BERT, ZERO_SHOT
+from workshop.text.sources import TextModelSource, resolve_precision, text_model_source
+from workshop.text.tokenization import load_tokenizer, tokenize
+from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
+from workshop.triton.signature import ModelSignature
+
+# the trace example has unequal lengths, so that masking is part of the graph
+EXAMPLE_TEXTS = ("a heist that goes wrong in winter", "two friends")
+# unlike the example in number of rows and in length
+PARITY_TEXTS = {
+    "one word": ("hello",),
+    "empty and long": ("", "word " * 400),
+    "seven rows": tuple(f"film number {n}, " + "and then " * n for n in range(7)),
+    "sixteen equal rows": ("the same text",) * 16,
+}
+EXAMPLE_LABELS = ("sport", "the arts", "world politics")
+PARITY_LABELS = {
+    "one word": 1,
+    "empty and long": 2,
+    "seven rows": 7,
+    "sixteen equal rows": 20,
+}
+
+
+def sentence_source(settings: Settings) -> TextModelSource:
+    """The sentence model that the settings name.
+
+    Raises:
+        ModelSourceError: it is not to be had.
+    """
+    return text_model_source(settings.sentence_model, "WORKSHOP_SENTENCE_MODEL")
+
+
+def zero_shot_source(settings: Settings) -> TextModelSource:
+    """The model behind ``zero_shot``: the entailment model when the settings name one, else the sentence model.
+
+    Raises:
+        ModelSourceError: it is not to be had.
+    """
+    if settings.entailment_model:
+        return text_model_source(settings.entailment_model, "WORKSHOP_ENTAILMENT_MODEL")
+    return sentence_source(settings)
+
+
+def sentence_inputs(tokenizer: Tokenizer, texts: Sequence[str]) -> Inputs:
+    """Inputs of ``sentence_bert``: two int64 tensors ``[texts, longest]``."""
+    ids, mask = tokenize(tokenizer, texts)
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def zero_shot_inputs(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    template: str = HYPOTHESIS_TEMPLATE,
+) -> Inputs:
+    """Inputs of ``zero_shot``: ids and mask of texts ``[texts, longest]``, of labels ``[texts, labels, longest]``."""
+    hypotheses = sentence_inputs(tokenizer, [template.replace("{}", label) for label in labels])
+    repeated = tuple(part.unsqueeze(0).expand(len(texts), -1, -1).contiguous() for part in hypotheses)
+    return (*sentence_inputs(tokenizer, texts), *repeated)
+
+
+def prepare_sentence_bert(settings: Settings, *, force: bool = False) -> Sidecar:
+    """Trace ``sentence_bert`` and place it, its tokenizer and its ensemble in the model repository.
+
+    Args:
+        settings: source, precision and repository.
+        force: trace again although the repository holds the same model.
+
+    Raises:
+        ModelSourceError: the weights are not to be had.
+        TraceRefusedError: the trace fails a gate; the repository keeps what it had.
+    """
+    source = sentence_source(settings)
+    tokenizer = load_tokenizer(str(source.tokenizer_file))
+    precision = resolve_precision(settings.precision)
+    sidecar = None if force else _current(SENTENCE_BERT, settings, source, precision, {})
+    if sidecar is None:
+        sidecar = trace_and_save(
+            sentence_bert.load_sentence_bert(source, precision),
+            SENTENCE_BERT,
+            sentence_inputs(tokenizer, EXAMPLE_TEXTS),
+            {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()},
+            settings.model_repository,
+            source=source.name,
+            source_sha256=source.sha256,
+            precision=precision,
+            replace=True,
+        )
+    ensembles.place_tokenizer(
+        ensembles.TEXT_TOKENIZER, ensembles.TEXT_EMBEDDING, source.tokenizer_file, settings.model_repository
+    )
+    return sidecar
+
+
+def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
+    """Trace ``zero_shot`` and place it, its tokenizer and its ensemble in the model repository.
+
+    Arguments and errors are those of :func:`prepare_sentence_bert`.
+    """
+    source = zero_shot_source(settings)
+    tokenizer = load_tokenizer(str(source.tokenizer_file))
+    precision = resolve_precision(settings.precision)
+    entailment = bool(settings.entailment_model)
+    choices = {"method": "entailment"} if entailment else {"method": "latent", "scale": str(zero_shot.SIMILARITY_SCALE)}
+    sidecar = None if force else _current(ZERO_SHOT, settings, source, precision, choices)
+    if sidecar is None:
+        sidecar = trace_and_save(
+            zero_shot.load_zero_shot(source, precision, entailment=entailment),
+            ZERO_SHOT,
+            zero_shot_inputs(tokenizer, EXAMPLE_TEXTS, EXAMPLE_LABELS),
+            {
+                label: zero_shot_inputs(tokenizer, texts, [f"topic {n}" for n in range(PARITY_LABELS[label])])
+                for label, texts in PARITY_TEXTS.items()
+            },
+            settings.model_repository,
+            source=source.name,
+            source_sha256=source.sha256,
+            precision=precision,
+            settings=choices,
+            replace=True,
+        )
+    ensembles.place_tokenizer(
+        ensembles.ZERO_SHOT_TOKENIZER,
+        ensembles.ZERO_SHOT_TEXT,
+        source.tokenizer_file,
+        settings.model_repository,
+    )
+    return sidecar
+
+
+def _current(
+    signature: ModelSignature, settings: Settings, source: TextModelSource, precision: str, choices: dict[str, str]
+) -> Sidecar | None:
+    repository = settings.model_repository
+    if is_current(signature, repository, source_sha256=source.sha256, precision=precision, settings=choices):
+        return read_sidecar(version_folder(repository, signature.name, 1))
+    return None

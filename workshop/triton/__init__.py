@@ -1,0 +1,1 @@
+"""What speaks Triton, without torch: signatures, the model repository, sidecars, the client."""

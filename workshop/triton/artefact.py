@@ -1,0 +1,99 @@
+"""The sidecar beside a served model: where the model file comes from and how it was checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from workshop.errors import ModelSourceError, RepositoryError
+from workshop.files import write_text
+
+MODEL_FILE = "model.pt"
+SIDECAR_FILE = "model.json"
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What ``model.json`` says about the ``model.pt`` beside it.
+
+    Attributes:
+        model: the served model's name.
+        source: what the weights are, in words.
+        source_sha256: hash of the weights the model was made from.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        torch_version: the PyTorch that traced it; the server's LibTorch should not be older.
+        model_sha256: hash of ``model.pt``.
+        signature: the model's ``config.pbtxt`` at the time of tracing.
+        parity: largest absolute difference to the eager model for each parity input.
+        settings: further choices the graph has frozen, such as a scale.
+    """
+
+    model: str
+    source: str
+    source_sha256: str
+    precision: str
+    torch_version: str
+    model_sha256: str
+    signature: str
+    parity: dict[str, float]
+    settings: dict[str, str]
+
+    @property
+    def version_name(self) -> str:
+        """The model, its weights and their precision, in the words that are stored beside what the model computed."""
+        return self._name(self.precision)
+
+    @property
+    def equivalent_version_names(self) -> tuple[str, ...]:
+        """The same weights at other precisions: their outputs differ by rounding only (cosine at least 0.999)."""
+        return tuple(self._name(precision) for precision in PRECISIONS if precision != self.precision)
+
+    def _name(self, precision: str) -> str:
+        return f"{self.model} {self.source_sha256[:12]} {precision}"
+
+
+def version_folder(repository: Path, model: str, version: int) -> Path:
+    """Folder of one version of a model in the repository."""
+    return repository / model / str(version)
+
+
+def version_folders(folder: Path) -> list[Path]:
+    """Version folders of a model, lowest number first."""
+    return sorted((p for p in folder.iterdir() if p.is_dir() and p.name.isdecimal()), key=lambda p: int(p.name))
+
+
+def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
+    """Write the sidecar of a version folder, atomically."""
+    write_text(folder / SIDECAR_FILE, json.dumps(asdict(sidecar), indent=2) + "\n")
+
+
+def read_sidecar(folder: Path) -> Sidecar | None:
+    """The sidecar of a version folder; ``None`` when there is none.
+
+    Raises:
+        RepositoryError: the file is not a sidecar.
+    """
+    path = folder / SIDECAR_FILE
+    if not path.is_file():
+        return None
+    try:
+        return Sidecar(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise RepositoryError(f"{path} is not a sidecar: {error}", hint="trace the model again") from error
+
+
+def served_sidecar(repository: Path, model: str) -> Sidecar:
+    """The sidecar of the version that Triton serves, the highest one.
+
+    Raises:
+        ModelSourceError: the repository holds no such model, or it was not made yet.
+        RepositoryError: the sidecar is not readable.
+    """
+    folder = repository / model
+    versions = version_folders(folder) if folder.is_dir() else []
+    sidecar = read_sidecar(versions[-1]) if versions else None
+    if sidecar is None:
+        raise ModelSourceError(f"{folder} holds no traced model", hint="run the notebook that traces it")
+    return sidecar

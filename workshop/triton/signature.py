@@ -1,0 +1,160 @@
+"""A model's signature: the one source of its ``config.pbtxt``, its trace inputs and the client's checks.
+
+Tensor names follow the naming convention of Triton's LibTorch backend, ``<name>__<index>``:
+https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pytorch_backend/README.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+from tritonclient.utils import triton_to_np_dtype
+
+from workshop.errors import RepositoryError
+from workshop.files import write_text
+
+LIBTORCH_NAME = re.compile(r"^\w+__\d+$")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output tensor.
+
+    Attributes:
+        name: ``<name>__<index>`` for a TorchScript model, any identifier for a Python or ensemble model.
+        dtype: Triton's short name, for example ``INT64``, ``FP32`` or ``BYTES``.
+        dims: sizes without the batch axis; ``-1`` where the size is free.
+        optional: a request may leave the input out.
+    """
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+    optional: bool = False
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        """NumPy's dtype of the tensor; ``object`` for ``BYTES``."""
+        return np.dtype(triton_to_np_dtype(self.dtype))
+
+
+@dataclass(frozen=True)
+class EnsembleStep:
+    """One model of an ensemble.
+
+    Attributes:
+        model: name of the served model.
+        inputs: the model's input name to the ensemble tensor that feeds it.
+        outputs: the model's output name to the ensemble tensor it fills.
+    """
+
+    model: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ModelSignature:
+    """What a served model takes and gives.
+
+    Attributes:
+        name: the model's name and its folder in the repository.
+        inputs: inputs in the order of the model's ``forward``.
+        outputs: outputs in the order the model returns them.
+        platform: ``pytorch_libtorch``, ``onnxruntime_onnx``, ``ensemble``, or empty when ``backend`` is given.
+        backend: ``python`` for models written as ``model.py``, otherwise empty.
+        max_batch_size: the batch limit; 0 means tensors carry no batch axis.
+        queue_delay_us: microseconds the dynamic batcher may hold a request to fill a batch; ``None``: no batching.
+        instances: model copies that run side by side; the kind is left to Triton, so that GPU and CPU share the file.
+        parameters: the model's own settings, handed to its backend as text.
+        steps: the models an ensemble runs.
+        response_cache: let Triton answer repeated requests from its cache where the server has one.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    platform: str = ""
+    backend: str = ""
+    max_batch_size: int = 0
+    queue_delay_us: int | None = None
+    instances: int | None = None
+    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    steps: tuple[EnsembleStep, ...] = ()
+    response_cache: bool = False
+
+    def __post_init__(self) -> None:
+        if self.platform == "pytorch_libtorch":
+            for tensor in (*self.inputs, *self.outputs):
+                if not LIBTORCH_NAME.match(tensor.name):
+                    raise RepositoryError(
+                        f"model {self.name!r}: tensor {tensor.name!r} does not follow LibTorch's <name>__<index>",
+                        hint=f"rename it, for example to {tensor.name}__0",
+                    )
+
+    def to_config(self) -> pb.ModelConfig:
+        """The signature as Triton's own ``ModelConfig`` message."""
+        config = pb.ModelConfig(
+            name=self.name, platform=self.platform, backend=self.backend, max_batch_size=self.max_batch_size
+        )
+        for spec in self.inputs:
+            config.input.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims, optional=spec.optional)
+        for spec in self.outputs:
+            config.output.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims)
+        if self.queue_delay_us is not None:
+            config.dynamic_batching.max_queue_delay_microseconds = self.queue_delay_us
+        if self.instances is not None:
+            config.instance_group.add(count=self.instances)
+        for key, value in self.parameters.items():
+            config.parameters[key].string_value = value
+        for step in self.steps:
+            config.ensemble_scheduling.step.add(
+                model_name=step.model, model_version=-1, input_map=step.inputs, output_map=step.outputs
+            )
+        if self.response_cache:
+            config.response_cache.enable = True
+        return config
+
+    def config_text(self) -> str:
+        """The text of ``config.pbtxt``; a batch limit of 0 is written out, since Triton would guess otherwise."""
+        text = text_format.MessageToString(self.to_config())
+        return text if self.max_batch_size else f"max_batch_size: 0\n{text}"
+
+    def input(self, name: str) -> TensorSpec:
+        """The input called ``name``."""
+        return next(spec for spec in self.inputs if spec.name == name)
+
+
+def _data_type(spec: TensorSpec) -> int:
+    return pb.DataType.Value("TYPE_STRING" if spec.dtype == "BYTES" else f"TYPE_{spec.dtype}")
+
+
+def parse_config(text: str, source: str = "config.pbtxt") -> pb.ModelConfig:
+    """Read the text of a ``config.pbtxt``.
+
+    Raises:
+        RepositoryError: the text is not a model configuration; the message names line and column.
+    """
+    try:
+        return text_format.Parse(text, pb.ModelConfig())
+    except text_format.ParseError as error:
+        raise RepositoryError(
+            f"{source} is not a Triton model configuration: {error}",
+            hint="python scripts/model_repository.py generate",
+        ) from error
+
+
+def write_config(signature: ModelSignature, repository: Path) -> Path:
+    """Write the model's ``config.pbtxt`` unless it is there with the same text; returns its path."""
+    path = repository / signature.name / "config.pbtxt"
+    text = signature.config_text()
+    if not path.is_file() or path.read_text() != text:
+        write_text(path, text)
+    return path
