@@ -53,7 +53,7 @@ lab: setup ## JupyterLab on the notebooks, stack running
 	@$(PY) scripts/lab.py $(LAB_ARGS)
 
 test: setup lint ## Lint, then unit, integration and notebook tests
-	@$(PY) -m pytest tests $(PYTEST_ARGS) </dev/null
+	@$(PY) -m pytest $(PYTEST_ARGS) </dev/null
 
 lint: $(STAMP) ## Check style of code and notebooks
 	@$(PY) -m ruff check .

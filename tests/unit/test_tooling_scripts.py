@@ -154,14 +154,15 @@ def test_stripping_takes_outputs_and_keeps_sources_ids_and_tags(tmp_path):
     }
 
 
-def test_generated_parts_are_renewed_and_their_places_are_required():
-    readme = (PROJECT_ROOT / "README.md").read_text()
-    assert update_docs.with_parts(readme) == readme, "try: make format"
-    emptied = re.sub(r"(<!-- (\w+): .*? -->).*?(<!-- end of \2 -->)", r"\1\n\3", readme, flags=re.DOTALL)
-    assert len(emptied) < len(readme)
-    assert update_docs.with_parts(emptied) == readme
-    with pytest.raises(ValueError, match="no part between <!-- notebooks"):
-        update_docs.with_parts("# A title")
+@pytest.mark.parametrize(("file", "first"), [("README.md", "notebooks"), ("CONTRIBUTING.md", "house")])
+def test_generated_parts_are_renewed_and_their_places_are_required(file, first):
+    page = (PROJECT_ROOT / file).read_text()
+    assert update_docs.with_parts(file, page) == page, "try: make format"
+    emptied = re.sub(r"(<!-- (\w+): .*? -->).*?(<!-- end of \2 -->)", r"\1\n\3", page, flags=re.DOTALL)
+    assert len(emptied) < len(page)
+    assert update_docs.with_parts(file, emptied) == page
+    with pytest.raises(ValueError, match=f"no part between <!-- {first}"):
+        update_docs.with_parts(file, "# A title")
 
 
 def test_every_setting_is_explained():
