@@ -189,7 +189,7 @@ def test_uncommitted_changes_met_by_a_scan_never_reach_other_readers(store):
     with store.write("_system") as view:
         for number in range(100):
             view.insert("c", {"_key": f"k{number}", "state": "old"})
-    store.cache.clear()
+    store.shared.documents.clear()
 
     def change_all_while_scanning() -> None:
         with store.write("_system") as view:

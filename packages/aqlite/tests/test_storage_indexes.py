@@ -9,12 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aqlite.aql import run_query
 from aqlite.aql.values import compare
 from aqlite.errors import ArangoError
 from aqlite.storage import ddl
 from aqlite.storage.api import UNBOUNDED, IndexInfo
-from aqlite.storage.entries import attribute, parse_field
 from aqlite.storage.expiry import remove_expired
+from aqlite.storage.fields import attribute, parse_field
+from aqlite.storage.indexes import kind_of, requested_index
+from aqlite.storage.indexes.entries import TtlIndex
 from aqlite.storage.key_encoding import encode_value, encode_values, prefix_end
 
 scalars = (
@@ -212,3 +215,65 @@ def test_expired_documents_go(store):
 def test_keys_of_several_values_concatenate():
     assert encode_values([1, "a"]) == encode_value(1) + encode_value("a")
     assert encode_values([]) == b""
+
+
+def ttl(field: str = "at", seconds: float = 60, name: str = "t") -> IndexInfo:
+    return requested_index({"type": "ttl", "fields": [field], "expireAfter": seconds, "name": name})
+
+
+def test_a_ttl_index_answers_no_filter_and_no_sort(store):
+    with store.write("_system") as view:
+        ddl.create_index(view, "c", ttl())
+        for key, at in (("a", 1000), ("b", "2024-01-01"), ("c", None), ("d", 2000)):
+            view.insert("c", {"_key": key, "at": at})
+        for condition, keys in (("d.at == 1000", ["a"]), ("d.at > 1000", ["b", "d"]), ("d.at == '2024-01-01'", ["b"])):
+            found = run_query(view, f"FOR d IN c FILTER {condition} SORT d._key RETURN d._key").rows
+            assert found == keys
+        found = run_query(view, "FOR d IN c FILTER d.at != null SORT d.at LIMIT 9 RETURN d._key").rows
+        assert found == ["a", "d", "b"]
+
+
+@pytest.mark.parametrize("second", [ttl("other", name="u"), ttl(seconds=61), ttl(seconds=61, name="u")])
+def test_a_collection_has_one_ttl_index(store, second):
+    with store.write("_system") as view:
+        first, _ = ddl.create_index(view, "c", ttl())
+        assert ddl.create_index(view, "c", ttl()) == (first, False)
+        with pytest.raises(ArangoError, match=r"one ttl index .* 't'") as error:
+            ddl.create_index(view, "c", second)
+        assert error.value.error_num == 10
+
+
+def test_documents_go_when_any_ttl_index_of_an_older_folder_says_so(store, monkeypatch):
+    monkeypatch.setattr(TtlIndex, "check_beside", lambda self, others: None)
+    with store.write("_system") as view:
+        ddl.create_index(view, "c", ttl())
+        ddl.create_index(view, "c", ttl("other", name="u"))
+        view.insert("c", {"_key": "one", "at": 1000})
+        view.insert("c", {"_key": "other", "other": 1000})
+        view.insert("c", {"_key": "both", "at": 1000, "other": 1000})
+        view.insert("c", {"_key": "none"})
+    assert remove_expired(store, now=2000) == 3
+    with store.read("_system") as view:
+        assert [document["_key"] for document in view.scan("c")] == ["none"]
+
+
+def test_an_array_index_may_refuse_members_that_occur_twice(store):
+    wanted = {"type": "persistent", "fields": ["tags[*]"], "unique": True, "deduplicate": False}
+    with store.write("_system") as view:
+        ddl.create_index(view, "c", requested_index(wanted))
+        view.insert("c", {"tags": [1, 2]})
+        with pytest.raises(ArangoError) as error:
+            view.insert("c", {"_key": "twice", "tags": [3, 3]})
+        assert error.value.error_num == 1210
+
+
+def test_stored_values_are_part_of_a_definition(store):
+    wanted = {"type": "persistent", "fields": ["a"], "storedValues": ["b"]}
+    with store.write("_system") as view:
+        index, _ = ddl.create_index(view, "c", requested_index(wanted))
+        _, created = ddl.create_index(view, "c", requested_index({**wanted, "storedValues": ["c"]}))
+        assert created
+        shown = kind_of(index).describe(view, view.find("c"), index, stats=False)
+    assert (shown["storedValues"], shown["deduplicate"]) == (["b"], True)
+    with pytest.raises(ArangoError, match="storedValues"):
+        requested_index({**wanted, "storedValues": [1]})

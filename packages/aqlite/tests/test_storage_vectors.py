@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -10,10 +14,12 @@ import pytest
 from aqlite.errors import ArangoError
 from aqlite.storage import ddl
 from aqlite.storage.api import IndexInfo
+from aqlite.storage.columns import read_column
+from aqlite.storage.indexes import requested_index
+from aqlite.storage.indexes.vector_lists import ListTables
 from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.store import Store
 from aqlite.storage.transaction import Transaction
-from aqlite.storage.vectors import read_column
 
 WIDTH, COUNT = 16, 400
 
@@ -156,7 +162,7 @@ def test_the_column_is_patched_and_every_view_sees_its_own_state(store, vectors,
     with store.read("_system") as view:
         assert_column_is_what_the_view_sees(view)
     read = Mock(side_effect=AssertionError("read anew"))
-    monkeypatch.setattr("aqlite.storage.vectors.read_column", read)
+    monkeypatch.setattr("aqlite.storage.columns.read_column", read)
     for _ in range(10):
         with store.read("_system") as before:
             before.count("c")
@@ -177,7 +183,7 @@ def test_the_column_is_patched_and_every_view_sees_its_own_state(store, vectors,
 
 
 def test_the_column_follows_changes_too_large_to_remember(store, vectors, monkeypatch):
-    monkeypatch.setattr("aqlite.storage.vectors.MAX_LOGGED_ROWS", 5)
+    monkeypatch.setattr("aqlite.storage.columns.MAX_LOGGED_ROWS", 5)
     for change in (
         lambda view: [view.update("c", str(n), {"v": None}) for n in range(9)],
         lambda view: view.truncate("c"),
@@ -234,7 +240,7 @@ def test_an_index_without_enough_vectors_trains_itself_later(store):
         for row in drawn[:9]:
             view.insert("c", {"v": row})
     with store.read("_system") as view:
-        assert view.trained_index(index) is None
+        assert view.centroids(index) is None
         with pytest.raises(ArangoError, match="not trained") as error:
             view.vector_search("c", index, drawn[0], 1, None, None)
         assert error.value.error_num == 1554
@@ -242,7 +248,7 @@ def test_an_index_without_enough_vectors_trains_itself_later(store):
         for row in drawn[9:]:
             view.insert("c", {"v": row})
     with store.read("_system") as view:
-        assert view.trained_index(index) is not None
+        assert view.centroids(index) is not None
         assert view.vector_search("c", index, drawn[11], 1, None, None)[0][1] == pytest.approx(1, abs=1e-5)
 
 
@@ -266,3 +272,157 @@ def test_the_trained_index_survives_a_restart(store, vectors, tmp_path):
         after = [(d["_key"], s) for d, s in view.vector_search("c", index, vectors[5].tolist(), 9, None, None)]
     reopened.close()
     assert after == before
+
+
+# --- the index's lists ----------------------------------------------------------------------------------------
+def search_keys(view: Snapshot, index: IndexInfo, query: np.ndarray, k: int = 5) -> list[str]:
+    return [document["_key"] for document, _ in view.vector_search("c", index, query.tolist(), k, None, None)]
+
+
+def exact_keys(view: Snapshot, query: np.ndarray, k: int = 5) -> list[str]:
+    """The nearest documents by cosine among those that hold a vector, computed from the documents themselves."""
+    held = [d for d in view.scan("c") if isinstance(d.get("v"), list)]
+    matrix = np.array([d["v"] for d in held]).reshape(-1, WIDTH)
+    order = np.argsort(-(matrix @ query) / np.linalg.norm(matrix, axis=1), kind="stable")
+    return [held[position]["_key"] for position in order[:k]]
+
+
+def insert_and_fail(view: Transaction, random: np.random.Generator) -> None:
+    view.insert("c", {"_key": "undone", "v": random.normal(size=WIDTH).tolist()})
+    view.remove("c", "no such key")
+
+
+@pytest.mark.parametrize("cache_bytes", [2**30, 20_000, 0])
+def test_every_view_finds_its_own_neighbours_whatever_fits_the_cache(tmp_path, cache_bytes):
+    random = np.random.default_rng(11)
+    store = Store(tmp_path / "small", vector_bytes=cache_bytes)
+    with store.write("_system") as view:
+        ddl.create_collection(view, "c", "document", {})
+        for number, row in enumerate(random.normal(size=(COUNT, WIDTH)).tolist()):
+            view.insert("c", {"_key": str(number), "v": row})
+        index, _ = ddl.create_index(view, "c", vector_index(lists=20, probes=20, sparse=True))
+        assert search_keys(view, index, random.normal(size=WIDTH))
+
+    def check(view: Snapshot) -> None:
+        query = random.normal(size=WIDTH)
+        assert search_keys(view, index, query) == exact_keys(view, query)
+
+    for _ in range(12):
+        with store.read("_system") as before:
+            check(before)
+            with store.write("_system") as view:
+                for _ in range(random.integers(1, 8)):
+                    key, value = str(random.integers(COUNT + 50)), random.normal(size=WIDTH).tolist()
+                    if view.get("c", key) is None:
+                        view.insert("c", {"_key": key, "v": value})
+                    elif random.random() < 0.3:
+                        view.remove("c", key)
+                    else:
+                        view.update("c", key, {"v": value if random.random() < 0.8 else None})
+                check(view)
+                with pytest.raises(ArangoError), view.all_or_nothing():
+                    insert_and_fail(view, random)
+                check(view)
+            with store.read("_system") as after:
+                check(after)
+            check(before)
+    with store.write("_system") as view:
+        view.truncate("c")
+        assert search_keys(view, index, random.normal(size=WIDTH)) == []
+        view.insert("c", {"_key": "only", "v": [1.0] * WIDTH})
+        assert search_keys(view, index, random.normal(size=WIDTH)) == ["only"]
+    assert store.shared.lists.size <= max(cache_bytes, 10_000)
+    store.close()
+
+
+def test_a_write_changes_only_the_list_of_its_vector(store, vectors):
+    with store.write("_system") as view:
+        index, _ = ddl.create_index(view, "c", vector_index(lists=10, probes=10))
+    with store.read("_system") as view:
+        search_keys(view, index, vectors[0])
+    reads = Mock(side_effect=AssertionError("a list was read again"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aqlite.storage.indexes.vector_lists.ListTables.blocks", reads)
+        with store.write("_system") as view:
+            view.insert("c", {"_key": "new", "v": vectors[0].tolist()})
+            view.update("c", "1", {"even": "changed"})
+        with store.read("_system") as view:
+            assert set(search_keys(view, index, vectors[0], 2)) == {"0", "new"}
+            assert search_keys(view, index, vectors[1], 1) == ["1"]
+
+
+def test_many_searches_at_once_read_each_list_once(store, vectors, monkeypatch):
+    with store.write("_system") as view:
+        index, _ = ddl.create_index(view, "c", vector_index(lists=4, probes=4))
+    read, lock = [], threading.Lock()
+    blocks = ListTables.blocks
+
+    def counted(self: ListTables, connection: object, number: int) -> object:
+        with lock:
+            read.append(number)
+        return blocks(self, connection, number)
+
+    monkeypatch.setattr(ListTables, "blocks", counted)
+
+    def search() -> None:
+        with store.read("_system") as view:
+            search_keys(view, index, vectors[0])
+
+    threads = [threading.Thread(target=search) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(read) == [0, 1, 2, 3]
+
+
+def test_an_index_is_trained_and_searched_beyond_the_size_of_the_column_cache(store, vectors, monkeypatch):
+    monkeypatch.setattr("aqlite.storage.columns._MAX_BYTES", 1000)
+    with store.write("_system") as view:
+        index, _ = ddl.create_index(view, "c", vector_index())
+    with store.read("_system") as view:
+        assert view.vector_column("c", ("v",), WIDTH) is None
+        assert search_keys(view, index, vectors[3], 1) == ["3"]
+
+
+def test_building_an_index_needs_room_on_the_disk(store, vectors, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Mock(free=1000))
+    with pytest.raises(ArangoError, match=r"needs \d+ bytes on disk") as error, store.write("_system") as view:
+        ddl.create_index(view, "c", vector_index())
+    assert error.value.error_num == 1104
+    with store.read("_system") as view:
+        assert [index.name for index in view.collection("c").indexes] == ["primary"]
+
+
+@pytest.mark.parametrize("factory", ["IVF10,RFlat,Flat", "IVF10,Flat,RFlat", "IVF11,Flat", "Flat", "IVF10,PQ5x9000", 7])
+def test_a_factory_must_describe_an_ivf_index_with_as_many_lists(factory):
+    params = {"metric": "l2", "dimension": 16, "nLists": 10, "factory": factory}
+    with pytest.raises(ArangoError, match="factory") as error:
+        requested_index({"type": "vector", "fields": ["v"], "params": params})
+    assert error.value.error_num == 10
+
+
+@pytest.mark.parametrize("factory", ["IVF10,Flat", "IVF10_HNSW4,Flat", "IVF10,SQ8", "IVF10,PQ4x4"])
+def test_factories_of_faiss_are_taken(store, vectors, factory):
+    params = {"metric": "l2", "dimension": WIDTH, "nLists": 10, "defaultNProbe": 10, "factory": factory}
+    wanted = requested_index({"type": "vector", "fields": ["v"], "params": params})
+    with store.write("_system") as view:
+        index, _ = ddl.create_index(view, "c", wanted)
+    with store.read("_system") as view:
+        assert search_keys(view, index, vectors[3], 1) == ["3"]
+
+
+def test_a_folder_of_the_first_format_is_migrated(tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "aqlite.db")) as connection:
+        connection.executescript((Path(__file__).with_name("data") / "format1.sql").read_text())
+    store = Store(folder)
+    with store.read("_system") as view:
+        assert view.count("films") == 12
+        (index,) = (index for index in view.collection("films").indexes if index.type == "vector")
+        films = list(view.scan("films"))
+        found = view.vector_search("films", index, films[4]["v"], 1, None, None)
+        assert [document["_key"] for document, _ in found] == [films[4]["_key"]]
+    store.close()
+    Store(folder).close()

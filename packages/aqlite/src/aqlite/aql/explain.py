@@ -10,6 +10,7 @@ from typing import Any
 from aqlite.aql import ast
 from aqlite.aql import plan as p
 from aqlite.storage.api import IndexInfo, StoreView
+from aqlite.storage.indexes import kind_of
 
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "IN", "NOT IN")
 _LOGICAL = {"AND": "logical and", "OR": "logical or"}
@@ -161,9 +162,7 @@ class _PlanWriter:
 
     def _index_items(self, node: p.IndexScan) -> float:
         count = self.view.count(node.collection)
-        one = node.index.type == "primary" or (
-            node.index.unique and all(len(bound.equal) == len(node.index.fields) for bound in node.bounds)
-        )
+        one = node.index.unique and all(len(bound.equal) == len(node.index.fields) for bound in node.bounds)
         if one and not any(bound.in_list for bound in node.bounds):
             return min(count, len(node.bounds))
         return count if not any(True for _ in node.expressions()) else max(1, math.isqrt(count)) * len(node.bounds)
@@ -221,7 +220,7 @@ class _PlanWriter:
         )
 
     def _edge_index(self, collection: str) -> IndexInfo:
-        return next(index for index in self.view.collection(collection).indexes if index.type == "edge")
+        return next(index for index in self.view.collection(collection).indexes if kind_of(index).connects_vertices)
 
     def _traversal(self, node: p.TraversalNode) -> None:
         start = self.in_variable(node.start)

@@ -176,13 +176,12 @@ class _Optimizer:
         lookup: Lookup,
         found: dict[p.FilterNode, Comparison | None],
     ) -> None:
-        covered = [f for f, comparison in found.items() if comparison in lookup.used]
+        covered = [f for f, comparison in found.items() if comparison in lookup.service.used]
         condition = _conjunction([f.condition for f in covered])
         block.nodes[position] = index_scan(loop, [lookup], condition)
         self.applied("use-indexes")
-        by_identity = lookup.index.type in ("primary", "edge")
         for node in covered:
-            if by_identity or found[node].exact():
+            if lookup.service.exact or found[node].exact():
                 block.nodes.remove(node)
                 self.applied("remove-filter-covered-by-index")
 
@@ -200,7 +199,7 @@ class _Optimizer:
             branches = alternatives(node.condition, loop.variable, unknown)
             for index in indexes if branches else ():
                 lookups = [lookup_in(index, branch) for branch in branches]
-                if all(lookup is not None for lookup in lookups) and len({x.attribute for x in lookups}) == 1:
+                if all(lookup is not None for lookup in lookups) and len({x.service.attribute for x in lookups}) == 1:
                     block.nodes[position] = index_scan(loop, lookups, node.condition)
                     self.applied("use-indexes")
                     return True

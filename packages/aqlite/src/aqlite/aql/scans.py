@@ -26,7 +26,7 @@ _SHORTEST, _LONGEST = 1e-15, 1e15
 
 def index_documents(runtime: Runtime, expressions: ExpressionCompiler, node: p.IndexScan) -> Documents:
     """Function that yields the documents of an index scan for the current row, each document once."""
-    lookups = [_LOOKUPS[node.index.type](runtime, expressions, node, bound) for bound in node.bounds]
+    lookups = [_lookup(runtime, expressions, node, bound) for bound in node.bounds]
     statistics = runtime.statistics
 
     def documents(frame: Frame) -> Iterator[dict[str, Any]]:
@@ -52,41 +52,8 @@ def _wanted(values: list[Any], in_list: bool) -> list[Any]:
     return list({v.equality_key(member): member for member in v.sorted_values(values[-1])}.values())
 
 
-def _primary(runtime: Runtime, expressions: ExpressionCompiler, node: p.IndexScan, bound: p.KeyBounds) -> Documents:
-    view, name = runtime.view, node.collection
-    closures = expressions.compile_all(bound.equal)
-    by_id = node.index_attribute == "_id"
-
-    def documents(frame: Frame) -> Iterator[dict[str, Any]]:
-        for key in _wanted([closure(frame) for closure in closures], bound.in_list):
-            if key.__class__ is not str:
-                continue
-            if by_id:
-                owner, _, key = key.partition("/")
-                if owner != name:
-                    continue
-            document = view.get(name, key)
-            if document is not None:
-                yield document
-
-    return documents
-
-
-def _edge(runtime: Runtime, expressions: ExpressionCompiler, node: p.IndexScan, bound: p.KeyBounds) -> Documents:
-    view, name = runtime.view, node.collection
-    closures = expressions.compile_all(bound.equal)
-    direction = "outbound" if node.index_attribute == "_from" else "inbound"
-
-    def documents(frame: Frame) -> Iterator[dict[str, Any]]:
-        for vertex in _wanted([closure(frame) for closure in closures], bound.in_list):
-            if vertex.__class__ is str:
-                yield from view.edges(name, vertex, direction)
-
-    return documents
-
-
-def _persistent(runtime: Runtime, expressions: ExpressionCompiler, node: p.IndexScan, bound: p.KeyBounds) -> Documents:
-    view, name, index = runtime.view, node.collection, node.index
+def _lookup(runtime: Runtime, expressions: ExpressionCompiler, node: p.IndexScan, bound: p.KeyBounds) -> Documents:
+    view, name, index, attribute = runtime.view, node.collection, node.index, node.index_attribute
     equal = expressions.compile_all(bound.equal)
     lower = None if bound.lower is None else expressions.compile(bound.lower)
     upper = None if bound.upper is None else expressions.compile(bound.upper)
@@ -104,17 +71,10 @@ def _persistent(runtime: Runtime, expressions: ExpressionCompiler, node: p.Index
                 UNBOUNDED if upper is None else upper(frame),
                 bound.upper_inclusive,
                 node.reverse,
+                attribute,
             )
 
     return documents
-
-
-_LOOKUPS: dict[str, Callable[..., Documents]] = {
-    "primary": _primary,
-    "edge": _edge,
-    "persistent": _persistent,
-    "ttl": _persistent,
-}
 
 
 # --- vectors --------------------------------------------------------------------------------------------------

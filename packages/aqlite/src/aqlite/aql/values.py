@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from aqlite.aql.collation import collation_key
+from aqlite.collation import collation_key
 from aqlite.errors import ArangoError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from aqlite.aql.facts import deterministic, used_variables
 from aqlite.aql.rewriting import Replacement, rewrite, rewrite_nodes
 from aqlite.errors import ArangoError
 from aqlite.storage.api import IndexInfo, StoreView
+from aqlite.storage.indexes import kind_of
 
 APPROXIMATE = {
     "APPROX_NEAR_COSINE": ("cosine", True),
@@ -167,7 +168,7 @@ def _is_approximate(part: Any) -> bool:
 
 def _vector_index(view: StoreView, collection: str, path: tuple[str, ...], metric: str) -> IndexInfo | None:
     for index in view.collection(collection).indexes:
-        if index.type == "vector" and index.fields == (path,) and index.params.get("metric") == metric:
+        if kind_of(index).can_rank(index, path, metric):
             return index
     return None
 

@@ -10,6 +10,7 @@ import time
 from aqlite import ARANGODB_VERSION, __version__
 from aqlite.errors import ArangoError
 from aqlite.http.request import Reply, Request, ok
+from aqlite.storage.indexes import ALIASES, KINDS
 from aqlite.storage.keygen import GENERATORS
 
 
@@ -31,8 +32,7 @@ def version(request: Request) -> Reply:
 
 def engine(request: Request) -> Reply:
     """GET /_api/engine."""
-    aliases = {"hash": "persistent", "skiplist": "persistent"}
-    supports = {"dfdb": False, "indexes": ["primary", "edge", "persistent", "ttl", "vector"], "aliases": aliases}
+    supports = {"dfdb": False, "indexes": list(KINDS), "aliases": ALIASES}
     return Reply({"name": "rocksdb", "supports": supports})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -151,11 +151,13 @@ class StoreView(Protocol):
         upper: Any = UNBOUNDED,
         upper_inclusive: bool = True,
         reverse: bool = False,
-    ) -> Iterator[Document]:
-        """Documents of a persistent index in index order (ArangoDB's type order).
+        attribute: str = "",
+    ) -> Iterable[Document]:
+        """Documents of an index in index order (ArangoDB's type order).
 
         ``equal`` fixes the first ``len(equal)`` fields; ``lower`` and ``upper`` bound the field after them. All three
         may be empty: the whole index in order. A sparse index holds no document where an indexed field is null.
+        ``attribute`` says by what a primary (``_key``, ``_id``) or edge index (``_from``, ``_to``) is asked.
         """
 
     def edges(self, name: str, vertex_id: str, direction: Direction) -> Iterator[Document]:

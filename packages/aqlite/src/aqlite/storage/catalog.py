@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,10 +12,11 @@ import orjson
 
 from aqlite.errors import ArangoError
 from aqlite.storage.api import CollectionInfo, CollectionKind, IndexInfo
+from aqlite.storage.indexes import kind_of
+from aqlite.storage.tables import CollectionSql
 
 PRIMARY_INDEX = IndexInfo(id="0", name="primary", type="primary", fields=(("_key",),), unique=True)
 EDGE_INDEX = IndexInfo(id="1", name="edge", type="edge", fields=(("_from",), ("_to",)))
-ENTRY_INDEX_TYPES = ("persistent", "ttl")
 
 
 @dataclass(frozen=True)
@@ -52,50 +54,14 @@ class Collection:
         return CollectionInfo(self.name, str(self.id), self.kind, self.indexes)
 
     @cached_property
-    def entry_indexes(self) -> tuple[IndexInfo, ...]:
-        """Indexes that keep sorted entries in a table of their own."""
-        return tuple(index for index in self.indexes if index.type in ENTRY_INDEX_TYPES)
-
-    @cached_property
-    def vector_indexes(self) -> tuple[IndexInfo, ...]:
-        """Indexes for nearest neighbours."""
-        return tuple(index for index in self.indexes if index.type == "vector")
+    def maintained(self) -> tuple[IndexInfo, ...]:
+        """Indexes that keep something of their own for each document."""
+        return tuple(index for index in self.indexes if kind_of(index).maintained)
 
     @cached_property
     def sql(self) -> CollectionSql:
         """Statements on the collection's table."""
         return CollectionSql(f"d_{self.id}", self.is_edge)
-
-
-class CollectionSql:
-    """SQL texts of one collection; made once, so that SQLite's statement cache finds them by identity."""
-
-    def __init__(self, table: str, edge: bool) -> None:
-        ends, marks, sets = (", source, target", ", ?, ?", ", source = ?, target = ?") if edge else ("", "", "")
-        self.create = [f"CREATE TABLE {table} (rid INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, rev INTEGER NOT NULL"]
-        if edge:
-            self.create[0] += ", source TEXT NOT NULL, target TEXT NOT NULL"
-        self.create[0] += ", body BLOB NOT NULL)"
-        if edge:
-            self.create.append(f"CREATE INDEX {table}_source ON {table} (source)")
-            self.create.append(f"CREATE INDEX {table}_target ON {table} (target)")
-        self.drop = f"DROP TABLE {table}"
-        self.clear = f"DELETE FROM {table}"
-        self.scan = f"SELECT rid, rev FROM {table} ORDER BY rid"
-        self.by_key = f"SELECT rid, rev FROM {table} WHERE key = ?"
-        self.body = f"SELECT rev, body FROM {table} WHERE rid = ?"
-        self.among = f"SELECT rid, rev FROM {table} WHERE rid IN (SELECT value FROM json_each(?)) ORDER BY rid"
-        self.bodies = f"SELECT rid, rev, body FROM {table} WHERE rid IN (SELECT value FROM json_each(?))"
-        self.insert = f"INSERT INTO {table} (key, rev, body{ends}) VALUES (?, ?, ?{marks})"
-        self.update = f"UPDATE {table} SET rev = ?, body = ?{sets} WHERE rid = ?"
-        self.delete = f"DELETE FROM {table} WHERE rid = ?"
-        self.size = f"SELECT coalesce(sum(length(body)), 0) FROM {table}"
-        self.edges = {
-            "outbound": f"SELECT rid, rev FROM {table} WHERE source = ?1",
-            "inbound": f"SELECT rid, rev FROM {table} WHERE target = ?1",
-            "any": f"SELECT rid, rev FROM {table} WHERE source = ?1 "
-            f"UNION SELECT rid, rev FROM {table} WHERE target = ?1",
-        }
 
 
 @dataclass(frozen=True)
@@ -115,6 +81,11 @@ class Catalog:
         if found is None:
             raise ArangoError(1203, f"collection or view not found: {name}")
         return found
+
+    def all_collections(self) -> Iterator[Collection]:
+        """The collections of every database."""
+        for collections in self.collections.values():
+            yield from collections.values()
 
     def require_database(self, name: str) -> None:
         """Raises ArangoError 1228 when there is no such database."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from aqlite.errors import ArangoError
-from aqlite.storage import vectors
 from aqlite.storage.api import CollectionKind, IndexInfo
-from aqlite.storage.catalog import ENTRY_INDEX_TYPES, Collection, index_to_json, load_catalog
+from aqlite.storage.catalog import Collection, index_to_json, load_catalog
 from aqlite.storage.documents import COLLECTION_NAME, DATABASE_NAME
-from aqlite.storage.entries import table_name
+from aqlite.storage.indexes import VECTOR, kind_of
+from aqlite.storage.indexes.vector import is_trained
 from aqlite.storage.transaction import Transaction
 
 SYSTEM_DATABASE = "_system"
@@ -24,7 +25,7 @@ def create_database(view: Transaction, name: str) -> None:
         raise ArangoError(1229)
     if name in view.catalog.databases:
         raise ArangoError(1207, "duplicate name: database already exists")
-    view.connection.execute("INSERT INTO databases VALUES (?, ?)", (view.store.next_tick(), name))
+    view.connection.execute("INSERT INTO databases VALUES (?, ?)", (view.shared.ticks.next(), name))
     for collection in SYSTEM_COLLECTIONS:
         _add_collection(view, name, collection, "document", {"isSystem": True})
     _refresh(view)
@@ -89,52 +90,40 @@ def create_index(view: Transaction, name: str, wanted: IndexInfo) -> tuple[Index
     """Create an index over the documents there are; ``(index, False)`` when an equal one exists.
 
     Raises:
-        ArangoError: 1203; 1207 when another index has the name; 1210 when it is unique and the documents are not.
+        ArangoError: 1203, 11; 10 when the collection cannot have another one of its kind; 1207 when another index has
+            the name; 1210 when it is unique and the documents are not.
     """
-    collection = view.find_writable(name)
-    for index in collection.indexes:
-        if _same_definition(index, wanted):
+    collection, kind = view.find_writable(name), kind_of(wanted)
+    alike = [index for index in collection.indexes if index.type == wanted.type]
+    for index in alike:
+        if kind.same_definition(index, wanted):
             return index, False
-        if wanted.name and index.name == wanted.name:
-            raise ArangoError(1207, f"duplicate value for `{wanted.name}` in index name")
-    number = view.store.next_tick()
+    kind.check_beside(alike)
+    if wanted.name and wanted.name in (index.name for index in collection.indexes):
+        raise ArangoError(1207, f"duplicate value for `{wanted.name}` in index name")
+    number = view.shared.ticks.next()
     index = IndexInfo(**{**wanted.__dict__, "id": str(number), "name": wanted.name or f"idx_{number}"})
     view.connection.execute("INSERT INTO indexes VALUES (?, ?, ?, NULL)", (number, collection.id, index_to_json(index)))
-    if index.type in ENTRY_INDEX_TYPES:
-        view.connection.execute(
-            f"CREATE TABLE {table_name(index)} (k BLOB, rid INTEGER, PRIMARY KEY (k, rid)) WITHOUT ROWID"
-        )
-        view.write_index_entries(collection, index)
-    if index.type == "vector":
-        for document in view.scan(collection.name):
-            vectors.check_vector(index, document)
-        train_vector_index(view, collection, index)
+    kind.create(view.connection, index)
+    kind.build(view, collection, index)
     _refresh(view)
     return index, True
 
 
-def train_vector_index(view: Transaction, collection: Collection, index: IndexInfo) -> None:
-    """Train a vector index when there are enough vectors; until then it stays unusable."""
-    column = view.store.vectors.column(view, collection, index.fields[0], index.params["dimension"])
-    trained = vectors.train(index, column)
-    if trained is not None:
-        view.connection.execute("UPDATE indexes SET trained = ? WHERE id = ?", (trained, int(index.id)))
-
-
-def train_waiting_indexes(view: Transaction) -> None:
-    """Train the vector indexes that were waiting for the documents this transaction added."""
-    for collection in view.collections():
-        if view.documents_added.get(collection.id, 0) > 0:
-            for index in collection.vector_indexes:
-                if view.trained_index(index) is None and view.count(collection.name) >= index.params["nLists"]:
-                    train_vector_index(view, collection, index)
+def train_waiting_indexes(view: Transaction, collections: Iterable[Collection]) -> None:
+    """Train the vector indexes of the collections that have enough documents by now."""
+    for collection in collections:
+        for index in collection.indexes:
+            waits = index.type == VECTOR.type and not is_trained(view, index)
+            if waits and view.count(collection.name) >= index.params["nLists"]:
+                VECTOR.build(view, collection, index)
 
 
 def drop_index(view: Transaction, name: str, index_id: str) -> IndexInfo:
     """Drop an index by its id or name. Raises ArangoError 1203, 1212, and 11 for primary and edge indexes."""
     collection = view.find_writable(name)
     index = find_index(collection, index_id)
-    if index.type in ("primary", "edge"):
+    if kind_of(index).implicit:
         raise ArangoError(11)
     _remove_index(view, index)
     _refresh(view)
@@ -149,20 +138,10 @@ def find_index(collection: Collection, index_id: str) -> IndexInfo:
     raise ArangoError(1212)
 
 
-def _same_definition(left: IndexInfo, right: IndexInfo) -> bool:
-    return (left.type, left.fields, left.unique, left.sparse, left.params) == (
-        right.type,
-        right.fields,
-        right.unique,
-        right.sparse,
-        right.params,
-    )
-
-
 def _add_collection(
     view: Transaction, database: str, name: str, kind: CollectionKind, properties: dict[str, Any]
 ) -> None:
-    number = view.store.next_tick()
+    number = view.shared.ticks.next()
     text = orjson.dumps(properties).decode()
     view.connection.execute(
         "INSERT INTO collections VALUES (?, ?, ?, ?, ?, ?)", (number, database, name, kind, name, text)
@@ -184,8 +163,8 @@ def _remove_collection(view: Transaction, collection: Collection) -> None:
 
 
 def _remove_index(view: Transaction, index: IndexInfo) -> None:
-    if index.type in ENTRY_INDEX_TYPES:
-        view.connection.execute(f"DROP TABLE {table_name(index)}")
+    kind_of(index).drop(view.connection, index)
+    view.changed_lists.pop(index.id, None)
     view.connection.execute("DELETE FROM indexes WHERE id = ?", (int(index.id),))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from aqlite.storage.entries import table_name
-from aqlite.storage.key_encoding import encode_value
+from aqlite.storage.indexes import TTL
 from aqlite.storage.store import Store
 
 _LOCK_SECONDS = 1.0
@@ -21,7 +20,7 @@ def remove_expired(store: Store, now: float) -> int:
             (database, collection.name)
             for database, collections in view.catalog.collections.items()
             for collection in collections.values()
-            if any(index.type == "ttl" for index in collection.indexes)
+            if any(index.type == TTL.type for index in collection.indexes)
         ]
     return sum(_remove(store, database, name, now) for database, name in wanted)
 
@@ -29,11 +28,12 @@ def remove_expired(store: Store, now: float) -> int:
 def _remove(store: Store, database: str, name: str, now: float) -> int:
     with store.write(database, lock_timeout=_LOCK_SECONDS) as view:
         collection = view.find(name)
-        (index,) = (index for index in collection.indexes if index.type == "ttl")
-        keys = view.connection.execute(
-            f"SELECT d.key FROM {table_name(index)} i JOIN d_{collection.id} d ON d.rid = i.rid WHERE i.k < ? LIMIT ?",
-            (encode_value(now), _BATCH),
-        ).fetchall()
-        for (key,) in keys:
+        keys = {
+            key
+            for index in collection.indexes
+            if index.type == TTL.type
+            for key in TTL.expired(view.connection, collection, index, now, _BATCH)
+        }
+        for key in keys:
             view.remove(name, key)
         return len(keys)

@@ -9,8 +9,11 @@ from pathlib import Path
 from types import TracebackType
 
 from aqlite.errors import ArangoError
+from aqlite.storage.catalog import index_from_json
+from aqlite.storage.indexes import VECTOR
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Format 2 keeps vectors in tables of their own; format 1 kept trained Faiss indexes and is migrated on opening."""
 _APPLICATION_ID = 0x41514C54  # "AQLT"
 _FILE_NAME = "aqlite.db"
 
@@ -48,6 +51,7 @@ class DataFolder:
 
     def __init__(self, folder: Path, *, max_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
+        self.migrated = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -116,7 +120,10 @@ class DataFolder:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != _APPLICATION_ID:
             raise DataFolderError(f"{self.path} was not written by aqlite")
-        if version != FORMAT_VERSION:
+        if version == 1:
+            self._migrate(connection)
+            self.migrated = True
+        elif version != FORMAT_VERSION:
             raise DataFolderError(
                 f"{self.path} has data format {version}, this aqlite reads format {FORMAT_VERSION}; "
                 "start it with an empty folder and load the data again"
@@ -124,6 +131,17 @@ class DataFolder:
         (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if problem != "ok":
             raise DataFolderError(f"{self.path} is damaged: {problem}")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring a file of format 1 to format 2: vector indexes get empty tables and wait for their training."""
+        connection.execute("BEGIN IMMEDIATE")
+        for id_, definition in connection.execute("SELECT id, definition FROM indexes").fetchall():
+            index = index_from_json(str(id_), definition)
+            if index.type == VECTOR.type:
+                VECTOR.create(connection, index)
+        connection.execute("UPDATE indexes SET trained = NULL")
+        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        connection.execute("COMMIT")
 
 
 def storage_error(error: sqlite3.Error) -> ArangoError:

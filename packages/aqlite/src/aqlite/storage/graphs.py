@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aqlite.errors import ArangoError
-from aqlite.storage.api import Document, EdgeDefinition, GraphInfo
-
-if TYPE_CHECKING:
-    from aqlite.storage.snapshot import Snapshot
-    from aqlite.storage.transaction import Transaction
+from aqlite.storage.api import Document, EdgeDefinition, GraphInfo, StoreView
 
 GRAPHS = "_graphs"
 
 
-def read_graph(view: Snapshot, name: str) -> GraphInfo:
+def read_graph(view: StoreView, name: str) -> GraphInfo:
     """The graph of that name. Raises ArangoError 1924."""
     document = view.get(GRAPHS, name)
     graph = None if document is None else graph_from_document(document)
@@ -63,18 +59,18 @@ def graph_to_document(graph: GraphInfo) -> Document:
     }
 
 
-def all_graphs(view: Snapshot) -> list[GraphInfo]:
+def all_graphs(view: StoreView) -> list[GraphInfo]:
     """Every named graph of the view's database."""
     found = (graph_from_document(document) for document in view.scan(GRAPHS))
     return [graph for graph in found if graph is not None]
 
 
-def graphs_using(view: Snapshot, collection: str) -> list[str]:
+def graphs_using(view: StoreView, collection: str) -> list[str]:
     """Names of the graphs that a collection is part of."""
     return [g.name for g in all_graphs(view) if collection in (*g.edge_collections, *g.vertex_collections)]
 
 
-def rename_in_graphs(view: Transaction, old: str, new: str) -> None:
+def rename_in_graphs(view: StoreView, old: str, new: str) -> None:
     """Let the graphs that have a collection follow its renaming."""
 
     def renamed(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from aqlite.aql.collation import collation_key
+from aqlite.collation import collation_key
 
 _NULL, _FALSE, _TRUE, _NUMBER, _STRING, _ARRAY, _OBJECT = (bytes([tag]) for tag in range(1, 8))
 _END, _MORE = b"\x00", b"\x01"

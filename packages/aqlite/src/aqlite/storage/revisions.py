@@ -18,6 +18,11 @@ class RevisionClock:
         self._last = last
         self._lock = threading.Lock()
 
+    @property
+    def last(self) -> int:
+        """The value given out last."""
+        return self._last
+
     def next(self) -> int:
         """A value larger than every value before."""
         with self._lock:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import orjson
 
 from aqlite.errors import ArangoError
@@ -21,13 +22,13 @@ from aqlite.storage.api import (
     VectorColumn,
 )
 from aqlite.storage.catalog import Catalog, Collection
-from aqlite.storage.entries import EXPANSION, distinct_rows, key_range, table_name
-
-if TYPE_CHECKING:
-    from aqlite.storage.store import Store
+from aqlite.storage.indexes import VECTOR, kind_of
+from aqlite.storage.indexes.base import Bounds, Row
+from aqlite.storage.indexes.vector import is_trained
+from aqlite.storage.indexes.vector_lists import ListChanges
+from aqlite.storage.shared import Shared
 
 _CHUNK = 512
-Row = tuple[int, int]
 Permits = Callable[[str, bool], bool]
 """Whether the view's user may read a collection of that name, or write it (second argument true)."""
 
@@ -45,11 +46,11 @@ class Snapshot:
 
     writable = False
 
-    def __init__(self, store: Store, connection: sqlite3.Connection, catalog: Catalog, database: str) -> None:
+    def __init__(self, shared: Shared, connection: sqlite3.Connection, catalog: Catalog, database: str) -> None:
         catalog.require_database(database)
         self.database = database
         self.catalog = catalog
-        self.store = store
+        self.shared = shared
         self.connection = connection
         self.permits: Permits = everything
         self._cursors: set[sqlite3.Cursor] = set()
@@ -122,17 +123,12 @@ class Snapshot:
     # --- reading ----------------------------------------------------------------------------------------------
     def get(self, name: str, key: str) -> Document | None:
         """See ``StoreView``."""
-        collection = self.find(name)
-        try:
-            row = self.connection.execute(collection.sql.by_key, (key,)).fetchone()
-        except UnicodeEncodeError:  # half a surrogate pair is in no key
-            return None
-        return None if row is None else self._document(collection, row)
+        return self.document_by_key(self.find(name), key)
 
     def scan(self, name: str) -> Iterator[Document]:
         """See ``StoreView``."""
         collection = self.find(name)
-        return self._documents(collection, self._rows(collection.sql.scan))
+        return self.documents(collection, self.rows(collection.sql.scan))
 
     def edges(self, name: str, vertex_id: str, direction: Direction) -> Iterator[Document]:
         """See ``StoreView``."""
@@ -152,25 +148,15 @@ class Snapshot:
         upper: Any = UNBOUNDED,
         upper_inclusive: bool = True,
         reverse: bool = False,
-    ) -> Iterator[Document]:
+        attribute: str = "",
+    ) -> Iterable[Document]:
         """See ``StoreView``."""
-        collection = self.find(name)
-        start, end = key_range(equal, lower, lower_inclusive, upper, upper_inclusive)
-        entries, documents = table_name(index), f"d_{collection.id}"
-        order = "DESC" if reverse else "ASC"
-        bound, values = ("", (start,)) if end is None else (" AND i.k < ?", (start, end))
-        rows = self._rows(
-            f"SELECT d.rid, d.rev FROM {entries} i CROSS JOIN {documents} d ON d.rid = i.rid "
-            f"WHERE i.k >= ?{bound} ORDER BY i.k {order}, i.rid {order}",
-            values,
-        )
-        if any(part.endswith(EXPANSION) for path in index.fields for part in path):
-            rows = distinct_rows(rows)
-        return self._documents(collection, rows)
+        bounds = Bounds(equal, lower, lower_inclusive, upper, upper_inclusive, reverse, attribute)
+        return kind_of(index).lookup(self, self.find(name), index, bounds)
 
     def vector_column(self, name: str, path: tuple[str, ...], dimension: int) -> VectorColumn | None:
         """See ``StoreView``."""
-        return self.store.vectors.column(self, self.find(name), tuple(path), dimension)
+        return self.shared.columns.column(self, self.find(name), tuple(path), dimension)
 
     def documents_of(self, name: str, rows: Sequence[Row]) -> list[Document]:
         """See ``StoreView``."""
@@ -186,7 +172,7 @@ class Snapshot:
         accept: Callable[[Document], bool] | None,
     ) -> list[tuple[Document, float]]:
         """See ``StoreView``."""
-        return self.store.vectors.search(self, self.find(name), index, query, k, n_probe, accept)
+        return VECTOR.search(self, self.find(name), index, query, k, n_probe, accept)
 
     # --- for the storage itself -------------------------------------------------------------------------------
     def all_rows(self, collection: Collection) -> list[Row]:
@@ -197,30 +183,56 @@ class Snapshot:
         """Row id and revision of those rows that exist, in scan order."""
         return self.connection.execute(collection.sql.among, (orjson.dumps(rids).decode(),)).fetchall()
 
-    def trained_index(self, index: IndexInfo) -> bytes | None:
-        """The trained part of a vector index; ``None`` before training."""
-        return self.connection.execute("SELECT trained FROM indexes WHERE id = ?", (int(index.id),)).fetchone()[0]
+    def centroids(self, index: IndexInfo) -> np.ndarray | None:
+        """Centroids of a vector index, float32 [nLists, d]; ``None`` before training."""
+        if not is_trained(self, index):
+            return None
+        held = self.shared.centroids.get(index.id)
+        if held is None:
+            held = self.shared.centroids[index.id] = self._stored_centroids(index)
+        return held
+
+    def _stored_centroids(self, index: IndexInfo) -> np.ndarray:
+        ((stored,),) = self.connection.execute("SELECT trained FROM indexes WHERE id = ?", (int(index.id),)).fetchall()
+        return np.frombuffer(stored, dtype=np.float32).reshape(index.params["nLists"], index.params["dimension"])
+
+    def list_changes(self, index: IndexInfo) -> ListChanges:
+        """What the snapshot's own transaction changed in the lists of a vector index."""
+        return ListChanges()
+
+    def bodies(self, collection: Collection) -> Iterator[tuple[int, Document]]:
+        """Row id and attributes of every document in scan order, past the cache; ``_id`` may have an old name."""
+        cursor = self.connection.execute(collection.sql.all_bodies)
+        try:
+            while rows := cursor.fetchmany(_CHUNK):
+                for rid, body in rows:
+                    yield rid, orjson.loads(body)
+        finally:
+            cursor.close()
+
+    def documents_by_rid(self, collection: Collection, rids: list[int]) -> list[Document]:
+        """Documents of row ids that exist, in their order."""
+        revisions = dict(self.rows_among(collection, rids))
+        return self.hydrate(collection, [(rid, revisions[rid]) for rid in rids])
+
+    def document_by_key(self, collection: Collection, key: str) -> Document | None:
+        """One document by ``_key``; ``None`` when there is none."""
+        try:
+            row = self.connection.execute(collection.sql.by_key, (key,)).fetchone()
+        except UnicodeEncodeError:  # half a surrogate pair is in no key
+            return None
+        return None if row is None else self._document(collection, row)
 
     def body_bytes(self, collection: Collection) -> int:
         """Total size of the documents' JSON texts."""
         return self.connection.execute(collection.sql.size).fetchone()[0]
-
-    def selectivity(self, collection: Collection, index: IndexInfo) -> float:
-        """Distinct keys per entry of an edge or persistent index, between 0 and 1."""
-        source = (
-            f"SELECT count(DISTINCT source), count(*) FROM d_{collection.id}"
-            if index.type == "edge"
-            else f"SELECT count(DISTINCT k), count(*) FROM {table_name(index)}"
-        )
-        distinct, total = self.connection.execute(source).fetchone()
-        return distinct / total if total else 1.0
 
     def hydrate(self, collection: Collection, rows: Sequence[Row]) -> list[Document]:
         """Documents of rows ``(row id, revision)``, in their order; rows that are gone are left out.
 
         In a writing view a row may have changed since it was listed: then the document is its newer state.
         """
-        cached = self.store.cache.get
+        cached = self.shared.documents.get
         if collection.is_renamed:
             documents = [cached(collection.cache_key(rev)) for _, rev in rows]
         else:
@@ -239,7 +251,7 @@ class Snapshot:
         return [document for document in documents if document is not None]
 
     def _document(self, collection: Collection, row: Row) -> Document | None:
-        return self.store.cache.get(collection.cache_key(row[1])) or self._load(collection, row[0])
+        return self.shared.documents.get(collection.cache_key(row[1])) or self._load(collection, row[0])
 
     def _load(self, collection: Collection, rid: int) -> Document | None:
         found = self.connection.execute(collection.sql.body, (rid,)).fetchone()
@@ -249,16 +261,18 @@ class Snapshot:
         document = orjson.loads(body)
         if collection.is_renamed:
             document["_id"] = f"{collection.name}/{document['_key']}"
-        self.store.cache.put(collection.cache_key(rev), document, len(body))
+        self.shared.documents.put(collection.cache_key(rev), document, len(body))
         return document
 
-    def _documents(self, collection: Collection, rows: Iterator[Row]) -> Iterator[Document]:
-        size = 32
+    def documents(self, collection: Collection, rows: Iterable[Row]) -> Iterator[Document]:
+        """Documents of rows, in their order, read in chunks."""
+        rows, size = iter(rows), 32
         while chunk := list(islice(rows, size)):
             yield from self.hydrate(collection, chunk)
             size = _CHUNK
 
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """Rows of a statement, read step by step."""
         cursor = self.connection.execute(sql, values)
         self._cursors.add(cursor)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,11 +12,13 @@ from aqlite.errors import ArangoError
 from aqlite.storage import ddl
 from aqlite.storage.cache import DocumentCache
 from aqlite.storage.catalog import Catalog, catalog_version, load_catalog
+from aqlite.storage.columns import ColumnCache
 from aqlite.storage.files import DataFolder, storage_error
+from aqlite.storage.indexes.vector_lists import ListCache
 from aqlite.storage.revisions import RevisionClock
+from aqlite.storage.shared import Shared, Ticks
 from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.transaction import Transaction
-from aqlite.storage.vectors import VectorCache
 
 _IDLE_CONNECTIONS = 8
 _WRITER_CACHE_KIB = 16 * 1024
@@ -30,6 +31,7 @@ class Store:
         folder: the data folder; made when missing.
         cache_bytes: bound of the decoded-document cache.
         lock_timeout: seconds a writer waits for another one.
+        vector_bytes: bound of the cache of vector indexes' lists.
         max_bytes: bound of the data file's size, ``None`` for none.
 
     Raises:
@@ -41,6 +43,7 @@ class Store:
         folder: Path,
         *,
         cache_bytes: int = 192 * 2**20,
+        vector_bytes: int = 2**30,
         lock_timeout: float = 15.0,
         max_bytes: int | None = None,
     ) -> None:
@@ -51,21 +54,31 @@ class Store:
         self.lock_timeout = lock_timeout
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
-        self.cache = DocumentCache(cache_bytes)
-        self.vectors = VectorCache()
         self._catalog = load_catalog(self._writer)
         meta = dict(self._writer.execute("SELECT name, value FROM meta WHERE name IN ('tick', 'revision')"))
-        self.clock = RevisionClock(meta["revision"])
-        self._ticks = itertools.count(meta["tick"] + 1)
-        self._last_tick = meta["tick"]
+        self.shared = Shared(
+            folder,
+            DocumentCache(cache_bytes),
+            ColumnCache(),
+            ListCache(vector_bytes),
+            RevisionClock(meta["revision"]),
+            Ticks(meta["tick"]),
+        )
         if not self._catalog.databases:
             self._create_system_database()
+        if self._folder.migrated:
+            self._train_vector_indexes()
 
     def _create_system_database(self) -> None:
         self._catalog = Catalog(0, {ddl.SYSTEM_DATABASE: 0}, {ddl.SYSTEM_DATABASE: {}})
         with self._writing(ddl.SYSTEM_DATABASE, self._catalog) as view:
             view.catalog = Catalog(0, {}, {})
             ddl.create_database(view, ddl.SYSTEM_DATABASE)
+
+    def _train_vector_indexes(self) -> None:
+        for database, collections in self._catalog.collections.items():
+            with self.write(database) as view:
+                ddl.train_waiting_indexes(view, collections.values())
 
     def close(self) -> None:
         """Wait for the writer, close all files and release the folder; closing again does nothing."""
@@ -84,8 +97,7 @@ class Store:
 
     def next_tick(self) -> int:
         """A number never used before in this folder: ids of databases, collections and indexes, generated keys."""
-        self._last_tick = next(self._ticks)
-        return self._last_tick
+        return self.shared.ticks.next()
 
     def compact(self) -> None:
         """Return the unused pages of the file to the disk."""
@@ -110,7 +122,7 @@ class Store:
     def begin_read(self, connection: sqlite3.Connection, database: str) -> Snapshot:
         """Start a snapshot on a connection."""
         connection.execute("BEGIN")
-        return Snapshot(self, connection, self._catalog_of(connection), database)
+        return Snapshot(self.shared, connection, self._catalog_of(connection), database)
 
     def take_connection(self) -> sqlite3.Connection:
         """A connection for reading; give it back."""
@@ -185,11 +197,13 @@ class Store:
     def begin(self, database: str, catalog: Catalog | None = None) -> Transaction:
         """Start a writing transaction; the caller holds the write lock."""
         self._writer.execute("BEGIN IMMEDIATE")
-        return Transaction(self, self._writer, catalog or self._catalog_of(self._writer), database)
+        return Transaction(self.shared, self._writer, catalog or self._catalog_of(self._writer), database)
 
     def commit(self, view: Transaction) -> None:
         """Make the view's changes durable."""
-        ddl.train_waiting_indexes(view)
+        grown = [c for c in view.catalog.all_collections() if view.documents_added.get(c.id, 0) > 0]
+        ddl.train_waiting_indexes(view, grown)
+        lists = view.settle_lists()
         versions: dict[int, int] = {}
         for collection, revision in view.revisions.items():
             ((versions[collection],),) = self._writer.execute(
@@ -197,12 +211,15 @@ class Store:
                 "WHERE collection = ? RETURNING version",
                 (view.documents_added.get(collection, 0), revision, collection),
             ).fetchall()
-        self._writer.execute("UPDATE meta SET value = ? WHERE name = 'tick' AND value < ?", (self._last_tick,) * 2)
-        if view.revisions:
-            self._writer.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (max(view.revisions.values()),))
+        self._writer.execute(
+            "UPDATE meta SET value = ? WHERE name = 'tick' AND value < ?", (self.shared.ticks.last,) * 2
+        )
+        self._writer.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (self.shared.clock.last,))
         self._writer.execute("COMMIT")
         for collection, version in versions.items():
-            self.vectors.note_commit(collection, version, view.changed_rids[collection])
+            self.shared.columns.note_commit(collection, version, view.changed_rids[collection])
+        for change in lists:
+            self.shared.lists.carry_over(*change)
         if view.catalog.version > self._catalog.version:
             self._catalog = view.catalog
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from aqlite.errors import ArangoError
-from aqlite.storage import vectors
+from aqlite.storage import columns
 from aqlite.storage.api import Document, IndexInfo, OverwriteMode, WriteResult
 from aqlite.storage.catalog import Catalog, Collection
 from aqlite.storage.documents import assemble, check_key, merge_patch, require_object, to_json
-from aqlite.storage.entries import index_entries, table_name, violation
+from aqlite.storage.indexes import kind_of
+from aqlite.storage.indexes.base import Row, violation
+from aqlite.storage.indexes.vector_lists import ListChanges, ListTables
 from aqlite.storage.keygen import next_key, note_key
 from aqlite.storage.revisions import revision_text
-from aqlite.storage.snapshot import Row, Snapshot
-
-if TYPE_CHECKING:
-    from aqlite.storage.store import Store
+from aqlite.storage.shared import Shared
+from aqlite.storage.snapshot import Snapshot
 
 
 class Transaction(Snapshot):
@@ -26,12 +28,14 @@ class Transaction(Snapshot):
 
     writable = True
 
-    def __init__(self, store: Store, connection: sqlite3.Connection, catalog: Catalog, database: str) -> None:
-        super().__init__(store, connection, catalog, database)
+    def __init__(self, shared: Shared, connection: sqlite3.Connection, catalog: Catalog, database: str) -> None:
+        super().__init__(shared, connection, catalog, database)
         self.documents_added: dict[int, int] = {}
         self.revisions: dict[int, int] = {}
         self.changed_rids: dict[int, set[int] | None] = {}
         self.writable_names: frozenset[str] | None = None
+        self.changed_lists: dict[str, ListChanges] = {}
+        self._trained: dict[str, np.ndarray] = {}
 
     def count(self, name: str) -> int:
         """See ``StoreView``."""
@@ -49,7 +53,8 @@ class Transaction(Snapshot):
         """See ``Snapshot``."""
         return self.changed_rids.get(collection.id, set())
 
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """See ``Snapshot``."""
         # Read to the end first: an iterator must not meet the rows that its consumer writes.
         return iter(self.connection.execute(sql, values).fetchall())
 
@@ -65,6 +70,8 @@ class Transaction(Snapshot):
                 self.connection.execute("ROLLBACK TO request")
                 self.connection.execute("RELEASE request")
             self.documents_added, self.revisions = added, revisions
+            for changes in self.changed_lists.values():
+                changes.forget_details()
             raise
         self.connection.execute("RELEASE request")
 
@@ -83,17 +90,17 @@ class Transaction(Snapshot):
         attributes = require_object(doc)
         key = attributes.get("_key")
         if "_key" not in attributes:
-            key = next_key(self, collection)
+            key = next_key(self.connection, self.shared.ticks, collection)
         else:
             check_key(key)
-            if overwrite_mode != "conflict" or collection.entry_indexes or collection.vector_indexes:
+            if overwrite_mode != "conflict" or collection.maintained:
                 row = self.connection.execute(collection.sql.by_key, (key,)).fetchone()
                 if row is not None:
                     return self._overwrite(collection, key, row, attributes, overwrite_mode, keep_null, merge_objects)
-            note_key(self, collection, key)
-        rev = self.store.clock.next()
+            note_key(self.connection, collection, key)
+        rev = self.shared.clock.next()
         document = assemble(collection.name, key, revision_text(rev), attributes, edge=collection.is_edge)
-        entries = self._checked_entries(collection, document, rid=None)
+        held = self._checked_keys(collection, document, rid=None)
         body = to_json(document)
         try:
             cursor = self.connection.execute(
@@ -101,7 +108,8 @@ class Transaction(Snapshot):
             )
         except sqlite3.IntegrityError:
             raise violation(collection.indexes[0], key) from None
-        self._write_entries(entries, cursor.lastrowid)
+        for index, keys in held:
+            kind_of(index).insert(self, index, keys, cursor.lastrowid)
         self._changed(collection, rev, cursor.lastrowid, added=1)
         return WriteResult(None, document)
 
@@ -133,11 +141,12 @@ class Transaction(Snapshot):
         """See ``StoreView``."""
         collection = self.find_writable(name)
         row, old = self._existing(collection, key, rev)
-        for index in collection.entry_indexes:
-            self._delete_entries(index, index_entries(index, old), row[0])
+        for index in collection.maintained:
+            kind = kind_of(index)
+            kind.delete(self, index, kind.keys(index, old), row[0])
         self.connection.execute(collection.sql.delete, (row[0],))
-        self._changed(collection, self.store.clock.next(), row[0], added=-1)
-        self.store.cache.discard(collection.cache_key(row[1]))
+        self._changed(collection, self.shared.clock.next(), row[0], added=-1)
+        self.shared.documents.discard(collection.cache_key(row[1]))
         return WriteResult(old, None)
 
     def truncate(self, name: str) -> None:
@@ -145,19 +154,46 @@ class Transaction(Snapshot):
         collection = self.find_writable(name)
         count = self.count(name)
         self.connection.execute(collection.sql.clear)
-        for index in collection.entry_indexes:
-            self.connection.execute(f"DELETE FROM {table_name(index)}")
-        self._changed(collection, self.store.clock.next(), None, added=-count)
+        for index in collection.maintained:
+            kind_of(index).clear(self, index)
+        self._changed(collection, self.shared.clock.next(), None, added=-count)
 
-    def write_index_entries(self, collection: Collection, index: IndexInfo) -> None:
-        """Fill a new index from the documents. Raises ArangoError 1210 when it is unique and they are not."""
-        table = table_name(index)
-        for rid, rev in self.all_rows(collection):
-            for document in self.hydrate(collection, [(rid, rev)]):
-                for entry in index_entries(index, document):
-                    if index.unique:
-                        self._check_unique(collection, index, entry, rid)
-                    self.connection.execute(f"INSERT INTO {table} VALUES (?, ?)", (entry, rid))
+    # --- vector indexes ---------------------------------------------------------------------------------------
+    def centroids(self, index: IndexInfo) -> np.ndarray | None:
+        """See ``Snapshot``; those of an index that the transaction trained itself are not shared before the commit."""
+        own = self._trained.get(index.id)
+        return super().centroids(index) if own is None else own
+
+    def set_trained(self, index: IndexInfo, centroids: np.ndarray) -> None:
+        """Store the centroids of a vector index, float32 [nLists, d]."""
+        stored = np.ascontiguousarray(centroids, dtype=np.float32)
+        self.connection.execute("UPDATE indexes SET trained = ? WHERE id = ?", (stored.tobytes(), int(index.id)))
+        self._trained[index.id] = stored
+
+    def list_changes(self, index: IndexInfo) -> ListChanges:
+        """See ``Snapshot``."""
+        return self.changed_lists.setdefault(index.id, ListChanges())
+
+    def note_vector(self, index: IndexInfo, number: int, rid: int, vector: bytes | None) -> None:
+        """Take account of a vector that came into a list, or left it with ``None``."""
+        held = self.shared.lists.holds(index.id, number)
+        self.list_changes(index).note(number, rid, vector, remember=held)
+
+    def settle_lists(self) -> list[tuple[str, int, int | None, int, dict[int, bytes | None] | None]]:
+        """Give the changed lists of vector indexes their new version.
+
+        Returns:
+            Index id, list, old version (``None`` when it was empty), new version, and the changes when they are known.
+        """
+        settled = []
+        for index in (index for c in self.catalog.all_collections() for index in c.indexes):
+            changes = self.changed_lists.get(index.id)
+            if changes is not None and changes.lists:
+                tables, version = ListTables(index), self.shared.clock.next()
+                old = tables.versions(self.connection, list(changes.lists))
+                tables.set_versions(self.connection, changes.lists, version)
+                settled += [(index.id, n, old.get(n), version, known) for n, known in changes.lists.items()]
+        return settled
 
     def find_writable(self, name: str) -> Collection:
         """A collection to be changed. Raises ArangoError 1203, 11, and 1652 when the transaction did not declare it."""
@@ -201,17 +237,20 @@ class Transaction(Snapshot):
         )
 
     def _store(self, collection: Collection, row: Row, old: Document, attributes: Document) -> WriteResult:
-        rev = self.store.clock.next()
+        rev = self.shared.clock.next()
         document = assemble(collection.name, old["_key"], revision_text(rev), attributes, edge=collection.is_edge)
-        entries = self._checked_entries(collection, document, rid=row[0])
+        held = self._checked_keys(collection, document, rid=row[0])
         body = to_json(document)
-        changed = [(index, stale, fresh) for index, fresh in entries if (stale := index_entries(index, old)) != fresh]
+        changed = [
+            (index, stale, fresh) for index, fresh in held if (stale := kind_of(index).keys(index, old)) != fresh
+        ]
         for index, stale, _ in changed:
-            self._delete_entries(index, stale, row[0])
+            kind_of(index).delete(self, index, stale, row[0])
         self.connection.execute(collection.sql.update, (*self._columns(collection, document, (rev, body)), row[0]))
-        self._write_entries([(index, fresh) for index, _, fresh in changed], row[0])
+        for index, _, fresh in changed:
+            kind_of(index).insert(self, index, fresh, row[0])
         self._changed(collection, rev, row[0])
-        self.store.cache.discard(collection.cache_key(row[1]))
+        self.shared.documents.discard(collection.cache_key(row[1]))
         return WriteResult(old, document)
 
     def _columns(self, collection: Collection, document: Document, values: tuple) -> tuple:
@@ -223,43 +262,22 @@ class Transaction(Snapshot):
         self.revisions[collection.id] = rev
         rids = self.changed_rids.setdefault(collection.id, set())
         if rids is not None:
-            if rid is None or len(rids) >= vectors.MAX_LOGGED_ROWS:
+            if rid is None or len(rids) >= columns.MAX_LOGGED_ROWS:
                 self.changed_rids[collection.id] = None
             else:
                 rids.add(rid)
 
-    # --- index entries ----------------------------------------------------------------------------------------
-    def _checked_entries(
+    def _checked_keys(
         self, collection: Collection, document: Document, rid: int | None
     ) -> list[tuple[IndexInfo, list[bytes]]]:
-        """Entries of the document in every index; raises before anything is written when one is refused."""
-        for index in collection.vector_indexes:
-            vectors.check_vector(index, document)
+        """Keys of the document in every index; raises before anything is written when one is refused."""
         checked = []
-        for index in collection.entry_indexes:
-            entries = index_entries(index, document)
-            if index.unique:
-                for entry in entries:
-                    self._check_unique(collection, index, entry, rid)
-            checked.append((index, entries))
+        for index in collection.maintained:
+            kind = kind_of(index)
+            keys = kind.keys(index, document)
+            kind.check(self, collection, index, keys, rid)
+            checked.append((index, keys))
         return checked
-
-    def _check_unique(self, collection: Collection, index: IndexInfo, entry: bytes, rid: int | None) -> None:
-        found = self.connection.execute(
-            f"SELECT d.key, d.rid FROM {table_name(index)} i JOIN d_{collection.id} d ON d.rid = i.rid WHERE i.k = ?",
-            (entry,),
-        ).fetchone()
-        if found is not None and found[1] != rid:
-            raise violation(index, found[0])
-
-    def _write_entries(self, entries: Iterable[tuple[IndexInfo, list[bytes]]], rid: int) -> None:
-        for index, keys in entries:
-            self.connection.executemany(f"INSERT INTO {table_name(index)} VALUES (?, ?)", [(key, rid) for key in keys])
-
-    def _delete_entries(self, index: IndexInfo, keys: list[bytes], rid: int) -> None:
-        self.connection.executemany(
-            f"DELETE FROM {table_name(index)} WHERE k = ? AND rid = ?", [(key, rid) for key in keys]
-        )
 
 
 def _without_system(patch: Document) -> Document:
