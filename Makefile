@@ -1,5 +1,6 @@
 # Everything the workshop does, one command each; `make help` lists them.
-# Variables: PYTHON, NOTEBOOKS="01 05", DATA_SIZE=tiny|default|full, PARAMETERS="SEED=7", BENCH="id id", PYTEST_ARGS, LAB_ARGS.
+# Variables: PYTHON, NOTEBOOKS="01 05", DATA_SIZE=tiny|default|full, PARAMETERS="SEED=7", BENCH="id id",
+# PYTEST_ARGS, LAB_ARGS, LOCK_ARGS.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -9,32 +10,36 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.requirements-installed
 export PYTHON
+# deptry reports to stderr, also that it found nothing
+comma := ,
+declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; exit 1; }
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup check up down status run lab test lint format bench clean distclean
+.PHONY: help setup lock check up down status run lab test test-aqlite lint format bench clean distclean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv, install requirements.txt, download the data files
 	@$(PY) scripts/fetch_data.py
 
-# The .pth file puts this checkout on the environment's import path, for every notebook kernel and editor alike.
-$(STAMP): requirements.txt scripts/find_python.sh
+$(STAMP): requirements.txt constraints.txt pyproject.toml packages/aqlite/pyproject.toml scripts/find_python.sh
 	@python=$$(sh scripts/find_python.sh) || exit 1; \
 	if ! $(PY) -c 'import sys, pip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
 		echo "Making $(VENV) with $$($$python --version)"; \
 		$$python -m venv --clear $(VENV) || exit 1; \
 	fi
-	@echo "Installing requirements.txt, the first time this takes a few minutes"
-	@$(PY) -m pip install --disable-pip-version-check --no-input -r requirements.txt
-	@$(PY) -c 'import pathlib, sysconfig; \
-		pathlib.Path(sysconfig.get_path("purelib"), "workshop.pth").write_text(f"{pathlib.Path.cwd()}\n")'
-	@touch $@
+	@$(PY) scripts/install.py
 
-check: $(STAMP) ## Say what this machine has and lacks, with remedies
-	@$(PY) scripts/check_environment.py
+lock: ## Write constraints.txt after a change of requirements.txt; the newest of all: LOCK_ARGS=--upgrade
+	@UV_PYTHON_DOWNLOADS=never $(PY) -m uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
+		--no-emit-package graph-triton-workshop --no-emit-package aqlite --no-annotate \
+		--custom-compile-command "make lock" --output-file constraints.txt $(LOCK_ARGS) requirements.txt
+
+check: ## Say what this machine has and lacks, with remedies; needs no set-up
+	@python=$(PY); [ -x $$python ] || python=$$(sh scripts/find_python.sh 2>/dev/null) || python=$${PYTHON:-python3}; \
+		$$python scripts/check_environment.py
 
 up: setup ## Start the local stack: Triton and the ArangoDB stand-in
 	@$(PY) scripts/stack.py up
@@ -55,11 +60,18 @@ lab: setup ## JupyterLab on the notebooks, stack running
 test: setup lint ## Lint, then unit, integration and notebook tests
 	@$(PY) -m pytest $(PYTEST_ARGS) </dev/null
 
-lint: $(STAMP) ## Check style of code and notebooks
+test-aqlite: $(STAMP) ## The tests of packages/aqlite alone
+	@cd packages/aqlite && $(CURDIR)/$(PY) -m pytest $(PYTEST_ARGS) </dev/null
+
+lint: $(STAMP) ## Check style of code and notebooks, and that what is imported is declared
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) scripts/update_docs.py --check
 	@$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
+	@$(call declared,workshop scripts notebooks model_repository)
+	@$(call declared,tests/*/ benchmarks --ignore DEP002$(comma)DEP004)
+	@cd packages/aqlite && $(call declared,src)
+	@cd packages/aqlite && $(call declared,tests benchmarks --ignore DEP002$(comma)DEP004)
 
 format: $(STAMP) ## Mend style, strip notebook outputs, refresh generated parts of README.md
 	@$(PY) -m ruff check --fix .

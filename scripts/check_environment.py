@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Say what this machine and its environment have and lack: one ``[OK]`` or ``[FAIL]`` a line, remedies included.
 
-Works with any Python and before anything is installed. Exit status: the number of failures.
+Works with any Python from 3.8 and before anything is installed; where the local stack cannot run, as on macOS and
+Windows, it says how to run the workshop there. Exit status: the number of failures.
 """
 
 from __future__ import annotations
@@ -17,18 +18,29 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from workshop.errors import WorkshopError
-
 ROOT = Path(__file__).resolve().parent.parent
 DISK_GB = 6  # the environment takes 2.5 GB, pip needs as much again while it installs; data and runs the rest
 MEMORY_GB = 6  # the servers take up to 2.5 GB, a notebook's kernel up to 2 GB
+COMPOSE_VERSION = (2, 24)  # knows !reset, which docker-compose.cpu.yml uses
 COMPOSE_DRIVER = 615  # of the CUDA 13.4 inside the compose file's Triton image
 
 
-class CheckError(WorkshopError):
+COMPOSE = "docker compose -f docker-compose.yml -f docker-compose.cpu.yml up --detach --build --wait"
+CONTAINERS = "cp .env.example .env, write a password into it, then: " + COMPOSE
+REMEDIES = {
+    "Darwin": "Docker Desktop, then: " + CONTAINERS,
+    "Windows": "wsl --install -d Ubuntu-24.04, and in its window, in a clone on the Linux side: make run. "
+    "Or Docker Desktop, then: " + CONTAINERS.replace("cp ", "copy ", 1),
+    "Linux": CONTAINERS,
+}
+"""What to do where the local stack cannot run, by ``platform.system()``."""
+
+
+class CheckError(Exception):
     """What is wrong, and in ``hint`` what to do about it."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(f"{message}\nTry: {hint}")
 
 
 def check_python() -> str:
@@ -39,12 +51,46 @@ def check_python() -> str:
     return f"{version} in {sys.prefix}"
 
 
+def check_platform() -> str:
+    """Whether the local stack can run here at all: Linux on x86_64."""
+    system, machine = platform.system(), platform.machine()
+    if not runs_local_stack():
+        names = {"Darwin": "macOS"}
+        raise CheckError(
+            f"the local stack needs Linux on x86_64, this is {names.get(system, system)} on {machine}",
+            hint=REMEDIES.get(system, CONTAINERS),
+        )
+    return f"{system} on {machine}"
+
+
+def runs_local_stack() -> bool:
+    """Whether this is the system and processor that the local ``tritonserver`` is built for."""
+    return (platform.system(), platform.machine()) == ("Linux", "x86_64")
+
+
+def check_docker() -> str:
+    """Docker with Compose, the way to run the workshop where the local stack cannot."""
+    docker = shutil.which("docker")
+    if docker is None:
+        raise CheckError("no docker command", hint="install Docker Desktop, or Docker Engine with the Compose plugin")
+    command = [docker, "compose", "version", "--short"]
+    answer = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    version = answer.stdout.decode(errors="replace").strip().lstrip("v")
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if answer.returncode != 0 or not found:
+        raise CheckError("docker has no Compose plugin", hint="install Docker Desktop, or the Compose plugin")
+    if tuple(map(int, found.groups())) < COMPOSE_VERSION:
+        wanted = ".".join(map(str, COMPOSE_VERSION))
+        raise CheckError(f"Docker Compose {version}, the workshop needs {wanted}", hint="update Docker")
+    return f"Docker Compose {version}"
+
+
 def check_machine() -> str:
-    """Processor, C library, shared libpython, and the server itself."""
+    """C library, shared libpython, and the server itself."""
     from workshop.stack.machine import find_triton
 
     find_triton()
-    return f"{platform.machine()}, {' '.join(platform.libc_ver())}, tritonserver and a shared libpython are there"
+    return f"{' '.join(platform.libc_ver())}, tritonserver and a shared libpython are there"
 
 
 def check_processor() -> str:
@@ -76,9 +122,14 @@ def check_memory() -> str:
 
 def check_packages() -> str:
     """What is installed against what requirements.txt pins."""
-    pattern = r"^([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)(?:; python_version < \"3\.(\d+)\")?"
-    pins = re.findall(pattern, (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    pins = [(name, wanted) for name, wanted, below in pins if not below or sys.version_info[1] < int(below)]
+    pattern = r"^([\w.-]+)(?:\[[\w,]+\])?==([^\s;]+)(?:; python_version (<|>=) \"3\.(\d+)\")?"
+    lines = re.findall(pattern, (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    here = sys.version_info[1]
+    pins = [
+        (name, wanted)
+        for name, wanted, comparison, minor in lines
+        if not comparison or (here < int(minor)) == (comparison == "<")
+    ]
     wrong = []
     for name, wanted in pins:
         try:
@@ -150,6 +201,7 @@ def _answers(port: int) -> bool:
 
 
 CHECKS: dict[str, Callable[[], str]] = {
+    "platform": check_platform,
     "python": check_python,
     "machine": check_machine,
     "processor": check_processor,
@@ -161,32 +213,47 @@ CHECKS: dict[str, Callable[[], str]] = {
     "data": check_data,
     "gpu": check_gpu,
 }
+ELSEWHERE: dict[str, Callable[[], str]] = {"platform": check_platform, "docker": check_docker, "disk": check_disk}
+"""The checks where the local stack cannot run."""
 
 
 def report() -> Iterator[tuple[bool, str]]:
-    """Every check as (passed, line)."""
-    for name, check in CHECKS.items():
+    """Every check that fits this machine as (passed, line)."""
+    expected = _expected_errors()
+    for name, check in (CHECKS if runs_local_stack() else ELSEWHERE).items():
         try:
             yield True, f"[OK]   {name:10} {check()}"
         except ModuleNotFoundError as error:
             missing = CheckError(f"cannot be checked, {error.name} is not installed", hint="make setup")
             yield False, _failure(name, missing)
-        except WorkshopError as error:
+        except expected as error:
             yield False, _failure(name, error)
 
 
-def _failure(name: str, error: WorkshopError) -> str:
+def _expected_errors() -> tuple[type[Exception], ...]:
+    try:
+        from workshop.errors import WorkshopError
+    except ModuleNotFoundError:  # nothing is installed yet, and the checks of the library say so
+        return (CheckError,)
+    return CheckError, WorkshopError
+
+
+def _failure(name: str, error: Exception) -> str:
     return f"[FAIL] {name:10} " + str(error).replace("\n", "\n" + " " * 18)
 
 
 def main() -> int:
     """Print the report."""
-    failures = 0
-    for passed, line in report():
-        print(line)
-        failures += not passed
-    print("Everything is in place." if not failures else f"{failures} of {len(CHECKS)} checks failed.")
+    results = list(_printed(report()))
+    failures = results.count(False)
+    print("Everything is in place." if not failures else f"{failures} of {len(results)} checks failed.")
     return failures
+
+
+def _printed(lines: Iterator[tuple[bool, str]]) -> Iterator[bool]:
+    for passed, line in lines:
+        print(line, flush=True)
+        yield passed
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from rich.console import Console
 
 from workshop.data.fetch import ARTEFACTS, fetch
@@ -28,16 +26,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     data_dir = options.data_dir or load_settings().data_dir
     console = Console(soft_wrap=True)
-    failures = 0
+    ready, failures = {}, 0
     for name in options.names or default:
         try:
-            path = fetch(name, data_dir)
+            ready[name] = fetch(name, data_dir)
         except DataError as error:
             console.print(f"[red]failed[/red]  {name}: {error}")
             failures += 1
-        else:
-            megabytes = path.stat().st_size / 1e6
-            console.print(f"[green]ready[/green]   {name}: {ARTEFACTS[name].holds}, {megabytes:.1f} MB")
+    if ready:
+        megabytes = sum(path.stat().st_size for path in ready.values()) / 1e6
+        console.print(f"[green]ready[/green]   data files: {', '.join(ready)}, {megabytes:.0f} MB", highlight=False)
     return failures
 
 

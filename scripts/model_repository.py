@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from workshop.catalogue import SIGNATURES
 from workshop.settings import load_settings
 from workshop.triton.repository import check_repository, complete_models

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import grimp
 from importlinter import api as importlinter
-from pydantic_core import PydanticUndefined
 
 from workshop.files import write_text
 from workshop.runner.index import load_index
@@ -40,7 +39,7 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         aliases = field.validation_alias.choices if field.validation_alias else [f"WORKSHOP_{name.upper()}"]
         variables = " or ".join(f"`{alias}`" for alias in aliases)
-        default = "" if field.default in (PydanticUndefined, None) else field.default
+        default = "" if field.is_required() or field.default is None else field.default
         if isinstance(default, Path):
             default = default.relative_to(PROJECT_ROOT)
         rows.append(f"| {variables} | {f'`{default}`' if default != '' else 'empty'} | {field.description} |")

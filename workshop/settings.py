@@ -6,6 +6,7 @@ the ArangoDB address and password also answer to ArangoDB's own names, ``ARANGO_
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +15,24 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workshop.errors import SettingsError
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
-
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DataSize = Literal["tiny", "default", "full"]
+
+
+def find_project_root() -> Path:
+    """The folder that relative settings, notebooks, models and data are meant from.
+
+    It is the one that the environment variable ``WORKSHOP_PROJECT_ROOT`` names, else the checkout this module lies in,
+    else (the library was installed from a wheel) the current folder.
+    """
+    if named := os.environ.get("WORKSHOP_PROJECT_ROOT"):
+        return Path(named).resolve()
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+PROJECT_ROOT = find_project_root()
+"""Where the notebooks, the model repository, the data and ``.env`` are, see :func:`find_project_root`."""
 
 
 class Settings(BaseSettings):

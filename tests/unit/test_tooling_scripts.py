@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from scripts import check_environment, strip_notebooks, update_docs
+from scripts import check_environment, install, strip_notebooks, update_docs
 from workshop import errors
 from workshop.settings import PROJECT_ROOT, Settings
 from workshop.stack.private import free_ports
@@ -50,7 +51,7 @@ def test_make_alone_lists_every_command():
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "TROUBLESHOOTING.md", ".ci/run"])
 def test_documents_mention_commands_that_exist(document):
-    mentioned = set(re.findall(r"(?:`|^)make ([a-z]+)", (PROJECT_ROOT / document).read_text(), re.MULTILINE))
+    mentioned = set(re.findall(r"(?:`|^)make ([a-z-]+)", (PROJECT_ROOT / document).read_text(), re.MULTILINE))
     assert mentioned
     assert mentioned <= targets()
 
@@ -114,6 +115,58 @@ def test_the_check_works_before_anything_is_installed():
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("system", "machine", "named", "remedies"),
+    [
+        ("Darwin", "arm64", "macOS on arm64", ["docker compose -f docker-compose.yml -f docker-compose.cpu.yml up"]),
+        ("Windows", "AMD64", "Windows on AMD64", ["wsl --install", "make run", "docker compose"]),
+        ("Linux", "aarch64", "Linux on aarch64", ["docker compose"]),
+    ],
+)
+def test_the_check_says_what_to_do_where_the_stack_cannot_run(system, machine, named, remedies, tmp_path):
+    docker = script(tmp_path / "docker", "echo 2.29.1")
+    fake = (
+        "import platform, runpy, shutil\n"
+        f"platform.system, platform.machine = lambda: {system!r}, lambda: {machine!r}\n"
+        f"shutil.which = lambda name: {str(docker)!r}\n"
+        "runpy.run_path('scripts/check_environment.py', run_name='__main__')"
+    )
+    result = run(sys.executable, "-I", "-S", "-c", fake)
+    assert result.returncode == 1, result.stdout + result.stderr
+    failed, *passed = re.findall(r"^\[(?:OK|FAIL)\].*(?:\n .*)*", result.stdout, re.MULTILINE)
+    assert failed.startswith("[FAIL] platform")
+    assert named in failed
+    assert [remedy for remedy in remedies if remedy not in failed] == []
+    assert [line.split()[1] for line in passed] == ["docker", "disk"]
+    assert "Docker Compose 2.29.1" in passed[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [("echo 2.20.3", "Docker Compose 2.20.3, the workshop needs 2.24"), ("exit 1", "no Compose plugin")],
+)
+def test_the_check_names_a_docker_that_is_too_old(monkeypatch, tmp_path, answer, message):
+    docker = script(tmp_path / "docker", answer)
+    monkeypatch.setattr(check_environment.shutil, "which", lambda name: str(docker))
+    with pytest.raises(check_environment.CheckError, match=message):
+        check_environment.check_docker()
+
+
+def test_make_check_needs_no_environment(tmp_path):
+    result = run("make", "check", f"VENV={tmp_path}/none", f"PYTHON={sys.executable}")
+    assert re.search(r"^\[OK\] +platform ", result.stdout, re.MULTILINE), result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", ["check_environment.py", "install.py"])
+def test_what_runs_before_the_set_up_imports_the_standard_library_only(name):
+    tree = ast.parse((PROJECT_ROOT / "scripts" / name).read_text(), feature_version=(3, 8))
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names
+
+
 def test_the_check_names_a_taken_port_and_the_setting_that_moves_it(monkeypatch, tmp_path):
     fields = ("TRITON_HTTP_PORT", "TRITON_METRICS_PORT", "ARANGO_PORT")
     for field, free in zip(fields, free_ports(3), strict=True):
@@ -123,15 +176,80 @@ def test_the_check_names_a_taken_port_and_the_setting_that_moves_it(monkeypatch,
         monkeypatch.setenv("WORKSHOP_TRITON_GRPC_PORT", str(port))
         monkeypatch.setenv("WORKSHOP_STACK_DIR", str(tmp_path))
         message = rf"port {port} is taken by another program\nTry: stop it, or set WORKSHOP_TRITON_GRPC_PORT"
-        with pytest.raises(errors.WorkshopError, match=message):
+        with pytest.raises(check_environment.CheckError, match=message):
             check_environment.check_ports()
 
 
 def test_the_check_names_packages_that_differ(monkeypatch):
     real = check_environment.metadata.version
     monkeypatch.setattr(check_environment.metadata, "version", lambda name: "2.0.0" if name == "numpy" else real(name))
-    with pytest.raises(errors.WorkshopError, match=r"1 of \d+ differ: numpy 2\.0\.0 \(wanted 1\.26\.4\)"):
+    with pytest.raises(check_environment.CheckError, match=r"1 of \d+ differ: numpy 2\.0\.0 \(wanted 1\.26\.4\)"):
         check_environment.check_packages()
+
+
+# --- installing -----------------------------------------------------------------------------------------------
+def test_pip_is_summed_up():
+    progress = install.Progress()
+    for line in (
+        "Obtaining file:///here\n",
+        "Requirement already satisfied: lark==1.3.1 in /x (1.3.1)\n",
+        "Collecting numpy==1.26.4 (from -r requirements.txt (line 6))\n",
+        "  Downloading numpy-1.26.4-cp311-cp311-manylinux_2_17_x86_64.whl.metadata (61 kB)\n",
+        "  Downloading numpy-1.26.4-cp311-cp311-manylinux_2_17_x86_64.whl (18.3 MB)\n",
+        "  Downloading outdated-0.2.2.tar.gz (500 kB)\n",
+        "  Using cached rich-15.0.0-py3-none-any.whl (240 kB)\n",
+    ):
+        progress.read(line)
+    assert str(progress) == "3 requirements found, 19 MB downloaded"
+    progress.read("Installing collected packages: numpy, rich, lark\n")
+    assert str(progress) == "writing 3 packages"
+
+
+@pytest.fixture
+def bare_environment(tmp_path, monkeypatch):
+    """A checkout whose requirement is a pip that prints and records its call, in an environment of its own."""
+    for name in install.INPUTS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    pip = script(
+        tmp_path / "pip", f'echo "$@" >> {tmp_path}/calls; echo "Collecting x==1"; exit $(cat {tmp_path}/status)'
+    )
+    (tmp_path / "status").write_text("0")
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(pip))
+    return tmp_path
+
+
+def calls(folder: Path) -> int:
+    return len((folder / "calls").read_text().splitlines())
+
+
+def test_an_installed_environment_is_left_alone(bare_environment, capsys):
+    assert install.main() == 0
+    assert "--requirement requirements.txt --constraint constraints.txt" in (bare_environment / "calls").read_text()
+    capsys.readouterr()
+    assert install.main() == 0
+    assert calls(bare_environment) == 1
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", install.INPUTS)
+def test_a_change_of_what_to_install_is_installed(bare_environment, name):
+    assert install.main() == 0
+    (bare_environment / name).write_text("changed")
+    assert install.main() == 0
+    assert calls(bare_environment) == 2
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    assert name in re.search(r"^\$\(STAMP\):(.*)$", makefile, re.MULTILINE).group(1).split()
+
+
+def test_a_failed_install_is_shown_and_tried_again(bare_environment, capsys):
+    (bare_environment / "status").write_text("3")
+    assert install.main() == 3
+    assert re.search(r"Collecting x==1\npip failed, all that it said is in .*pip\.log", capsys.readouterr().err)
+    assert install.main() == 3
+    assert calls(bare_environment) == 2
 
 
 # --- stripping and generated documents ------------------------------------------------------------------------
