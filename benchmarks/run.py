@@ -49,6 +49,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bench_movies": ("catalogue_efficiency", "movie_relevance", "vector_recall"),
     "bench_graphsage": ("mini_accuracy", "train_epoch", "sampler_rate", "graphsage_vs_classic"),
     "bench_products": ("orders_recall", "catalogue_products", "live_product"),
+    "bench_packages": ("client_import", "setup_warm", "aqlite_wheel"),
     "bench_run": ("warm_run",),
 }
 ALL_IDS = tuple(name for names in MODULES.values() for name in names)
