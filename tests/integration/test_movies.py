@@ -115,8 +115,8 @@ def test_batches_respect_both_limits(scratch):
     ensure_collection(scratch, "notes", edge=False)
     seen = []
     notes = [{"_key": str(number), "text": "x" * 100} for number in range(10)]
-    report = upsert(scratch, "notes", notes, batch_documents=4, on_batch=seen.append)
-    assert (seen, report.created, report.batches) == ([4, 8, 10], 10, 3)
+    report = upsert(scratch, "notes", notes, batch_documents=4, on_batch=lambda *counts: seen.append(counts))
+    assert (seen, report.created, report.batches) == ([(4, 0), (8, 0), (10, 0)], 10, 3)
     report = upsert(scratch, "notes", notes, batch_bytes=300)
     assert (report.created, report.updated, report.batches) == (0, 10, 5)
     assert upsert(scratch, "notes", [{"_key": "big", "text": "x" * 1000}], batch_bytes=300).created == 1

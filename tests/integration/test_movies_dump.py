@@ -15,10 +15,10 @@ from scripts import make_dump as make_dump_script
 from scripts import restore_dump as restore_dump_script
 from workshop import stack
 from workshop.data.movies import load_movies
-from workshop.errors import DataMissingError, DumpError, StoreSchemaError, StoreUnreachableError
+from workshop.errors import DataMissingError, DocumentsRejectedError, DumpError, StoreSchemaError, StoreUnreachableError
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph
 from workshop.stack.private import private_settings
-from workshop.store.bulk import upsert
+from workshop.store.bulk import BATCH_DOCUMENTS, upsert
 from workshop.store.connection import connect
 from workshop.store.dump import file_stem, make_dump
 from workshop.store.restore import PROGRESS_COLLECTION, restore_dump
@@ -220,6 +220,26 @@ def test_old_envelopes_with_removals(target, tmp_path):
     assert [index["fields"] for index in target.collection("things").indexes() if index["type"] == "persistent"] == [
         ["n"]
     ]
+
+
+def test_refused_documents_are_offered_again(target, tmp_path):
+    """A document that violates a unique index is refused; once the way is free, a second run writes it."""
+    (tmp_path / "dump.json").write_text('{"database":"shop"}')
+    structure = {"parameters": {"name": "things", "type": 2}, "indexes": []}
+    (tmp_path / "things.structure.json").write_text(json.dumps(structure))
+    lines = [{"_key": str(n), "n": n} for n in range(BATCH_DOCUMENTS + 3)]
+    (tmp_path / f"{file_stem('things')}.data.json").write_text("\n".join(map(json.dumps, lines)))
+    things = target.create_collection("things")
+    things.add_index({"type": "persistent", "fields": ["n"], "unique": True, "name": "by_n"})
+    things.insert({"_key": "in-the-way", "n": 1})
+    for _ in range(2):
+        with pytest.raises(DocumentsRejectedError, match=rf"refused 1 of {len(lines)} documents"):
+            restore_dump(target, tmp_path)
+        assert things.get("1") is None
+    things.delete("in-the-way")
+    report = restore_dump(target, tmp_path)
+    assert (things.get("1")["n"], things.count(), report.resumed) == (1, len(lines), 0)
+    assert not target.has_collection(PROGRESS_COLLECTION)
 
 
 def test_scripts(source, dump, local_store, tmp_path, monkeypatch, capsys):

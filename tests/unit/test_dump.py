@@ -18,6 +18,7 @@ from workshop.store.dump import file_stem
 from workshop.store.restore import _operations, read_dump
 from workshop.text.sources import MINILM_SHA256
 
+MD5 = file_stem("things").rpartition("_")[2]
 DOCUMENTS = [{"_key": str(number), "_id": f"things/{number}", "_rev": "_x", "n": number} for number in range(3)]
 
 
@@ -56,6 +57,47 @@ def test_names_with_md5_and_gzip(tmp_path):
     assert documents(folder) == ALL_THREE
 
 
+@pytest.mark.parametrize("structure", ["things", file_stem("things"), "73214", f"73214_{MD5}"])
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize("suffix", [".data.json", ".data.json.gz", ".data.jsonl", ".data.jsonl.gz"])
+@pytest.mark.parametrize("split", [True, False])
+def test_every_layout(tmp_path, structure, hashed, suffix, split):
+    """Structure and data may be named by name or number, with the hash or without, each in its own way."""
+    folder = write_dump(tmp_path / "dump", stem=structure)
+    (folder / f"{structure}.data.json").unlink()
+    stem = structure.removesuffix(f"_{MD5}") + (f"_{MD5}" if hashed else "")
+    parts = [DOCUMENTS[:1], DOCUMENTS[1:]] if split else [DOCUMENTS]
+    for number, part in enumerate(parts):
+        content = "\n".join(map(json.dumps, part)).encode()
+        path = folder / f"{stem}{f'.{number}' if split else ''}{suffix}"
+        path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
+    assert documents(folder) == ALL_THREE
+
+
+@pytest.mark.parametrize("other", ["things.data.json.gz", "things.data.jsonl", f"things_{MD5}.0.data.json"])
+def test_data_of_two_dumps_in_one_folder_are_refused(tmp_path, other):
+    folder = write_dump(tmp_path / "dump")
+    content = json.dumps({"_key": "x"}).encode()
+    (folder / other).write_bytes(gzip.compress(content) if other.endswith(".gz") else content)
+    with pytest.raises(DumpError, match=r"holds data of 'things' twice, things.data.json and things"):
+        read_dump(folder)
+
+
+def test_two_descriptions_of_one_collection_are_refused(tmp_path):
+    folder = write_dump(tmp_path / "dump")
+    write_dump(folder, stem=file_stem("things"))
+    (folder / "things.data.json").unlink()
+    with pytest.raises(DumpError, match=r"describes 'things' twice, in things.structure.json and things_"):
+        read_dump(folder)
+
+
+def test_velocypack_is_refused(tmp_path):
+    folder = write_dump(tmp_path / "dump")
+    (folder / "things.data.json").rename(folder / f"things_{MD5}.0.data.vpack.gz")
+    with pytest.raises(DumpError, match=r"as VelocyPack \(things_.*\), expected JSON lines\nTry: dump again"):
+        read_dump(folder)
+
+
 def test_several_batches_come_in_numeric_order(tmp_path):
     folder = write_dump(tmp_path / "dump")
     (folder / "things.data.json").unlink()
@@ -85,10 +127,19 @@ def test_what_cannot_be_restored_is_named(tmp_path):
     folder = write_dump(tmp_path / "dump")
     write_dump(folder, stem="_apps", name="_apps", isSystem=True)
     write_dump(folder, stem="gone", name="gone", deleted=True)
+    analyzers = [{"_key": "17", "name": "shop::text_fr", "type": "text"}, {"_key": "18"}]
+    write_dump(folder, stem=file_stem("_analyzers"), name="_analyzers", isSystem=True, lines=analyzers)
     (folder / "words.view.json").write_text("{}")
+    (folder / "4711.view.json").write_text('{"name": "W\u00f6rter", "type": "arangosearch"}')
     collections, skipped = read_dump(folder)
     assert [collection.name for collection in collections] == ["things"]
-    assert skipped == ["view words", "system collection _apps"]
+    assert skipped == [
+        "view W\u00f6rter",
+        "view words",
+        "analyzer shop::text_fr",
+        "analyzer 18",
+        "system collection _apps",
+    ]
 
 
 def add_manifest(folder: Path, data_set: str = "shop 1.0") -> None:
@@ -109,6 +160,10 @@ def test_manifest_is_checked(tmp_path):
         read_dump(folder)
     data.unlink()
     with pytest.raises(DumpError, match=r"things.data.json is missing"):
+        read_dump(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+    with pytest.raises(DumpError, match=r"is a dump of format 2, expected 1\nTry: restore it with the release"):
         read_dump(folder)
     (folder / "manifest.json").write_text("[1]")
     with pytest.raises(DumpError, match="is no manifest"):

@@ -84,12 +84,14 @@ def load_product_graph(
 
     degree = np.bincount(pairs.ravel(), minlength=graph.num_products)
     return {
-        PRODUCTS: upsert(database, PRODUCTS, _products(graph, degree, data_set), on_batch=lambda done: report(0, done)),
+        PRODUCTS: upsert(
+            database, PRODUCTS, _products(graph, degree, data_set), on_batch=lambda done, refused: report(0, done)
+        ),
         BOUGHT_TOGETHER: upsert(
             database,
             BOUGHT_TOGETHER,
             co_purchase_edges(graph.keys, pairs, weights),
-            on_batch=lambda done: report(graph.num_products, done),
+            on_batch=lambda done, refused: report(graph.num_products, done),
         ),
     }
 

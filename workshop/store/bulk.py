@@ -44,7 +44,7 @@ def upsert(
     on_duplicate: Literal["update", "replace"] = "update",
     batch_documents: int = BATCH_DOCUMENTS,
     batch_bytes: int = BATCH_BYTES,
-    on_batch: Callable[[int], None] | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
 ) -> UpsertReport:
     """Insert documents, or merge them into those that have the same ``_key``.
 
@@ -58,7 +58,8 @@ def upsert(
         on_duplicate: ``"update"`` keeps attributes the new document lacks, ``"replace"`` drops them.
         batch_documents: most documents sent in one request.
         batch_bytes: most bytes of JSON sent in one request; a larger document travels alone.
-        on_batch: called after each acknowledged batch with the number of documents acknowledged so far.
+        on_batch: called after each answered batch with the number of documents sent so far, and how many of these the
+            store refused.
 
     Raises:
         DocumentsRejectedError: the store refused documents; all others are written.
@@ -81,7 +82,7 @@ def upsert(
         batches += 1
         seen += len(batch)
         if on_batch:
-            on_batch(seen)
+            on_batch(seen, refused)
     if refused:
         shown = "\n  ".join(reason[:300] for reason in reasons)
         raise DocumentsRejectedError(

@@ -29,6 +29,8 @@ from workshop.store.queries import run_query
 DUMP_JSON = "dump.json"
 ENCRYPTION = "ENCRYPTION"
 MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+"""Of what the manifest says; raised when a reader of today would misread it."""
 GRAPHS = "_graphs"
 DOCUMENTS_TYPE, EDGES_TYPE = 2, 3
 PAGE_DOCUMENTS = 1000
@@ -87,6 +89,7 @@ def make_dump(
         _write_json(aside / DUMP_JSON, {"database": database.name, "lastTickAtDumpStart": "0", "useEnvelope": False})
         (aside / ENCRYPTION).write_text("none")
         manifest = {
+            "format": FORMAT_VERSION,
             "data_set": data_set,
             "embedding_models": {
                 name: run_query(database, "embedding_models", {"@collection": name}) for name in names

@@ -1,8 +1,14 @@
 """Restore a dump made by ``arangodump``, or by :mod:`workshop.store.dump`, into any ArangoDB-compatible server.
 
-Read are: file names with and without an MD5 part, plain and gzipped data, several data files per collection, and the
-two line formats: a document, or an envelope ``{"type": 2300, "data": {...}}`` (2302 removes ``data._key``).
-Everything is read once and checked before the first document is written.
+Read are the layouts that ``arangodump`` has written over the years:
+
+- names: ``Name.structure.json`` or ``Name_<md5 of Name>.structure.json``, with data files named after either; for names
+  that are no file names, the collection's number stands for the name;
+- data: ``.data.json`` or ``.data.jsonl``, plain or gzipped, in one file or split (``Name_<md5>.0.data.json.gz``);
+- lines: a document, or an envelope ``{"type": 2300, "data": {...}}`` (2302 removes ``data._key``, or ``key``).
+
+Views, analyzers and system collections are not restored; the report names each. Everything is read once and checked
+before the first document is written.
 """
 
 from __future__ import annotations
@@ -19,20 +25,26 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from arango.collection import StandardCollection
 from arango.database import StandardDatabase
 from arango.exceptions import ArangoServerError
 
-from workshop.errors import DumpError
+from workshop.errors import DocumentsRejectedError, DumpError
 from workshop.files import sha256_of
 from workshop.store.bulk import Document, Progress, upsert
 from workshop.store.connection import store_errors
-from workshop.store.dump import DUMP_JSON, EDGES_TYPE, ENCRYPTION, GRAPHS, MANIFEST
+from workshop.store.dump import DUMP_JSON, EDGES_TYPE, ENCRYPTION, FORMAT_VERSION, GRAPHS, MANIFEST, file_stem
 from workshop.store.schema import EdgeDefinition, GraphSchema, ensure_collection, ensure_graph
 
 logger = logging.getLogger(__name__)
 
 INSERT_MARKER, REMOVE_MARKER = 2300, 2302
 PROGRESS_COLLECTION = "restore_progress"
+ANALYZERS = "_analyzers"
+DOCUMENT_NOT_FOUND = 1202
+_VIEW_SUFFIX, _STRUCTURE_SUFFIX = ".view.json", ".structure.json"
+_DATA_FILE = re.compile(r"(?P<stem>.+?)(?P<part>\.\d+)?\.data\.jsonl?(?:\.gz)?")
+_VELOCYPACK = ".data.vpack"
 _AUTOMATIC_INDEXES = frozenset({"primary", "edge"})
 _RENAMED_INDEXES = {"hash": "persistent", "skiplist": "persistent"}
 _MADE_BY_SERVER = frozenset({"id", "selectivityEstimate", "isNewlyCreated", "trainingState", "errorMessage", "shards"})
@@ -46,6 +58,7 @@ class DumpedCollection:
     edges: bool
     indexes: tuple[dict[str, Any], ...]
     data_files: tuple[Path, ...]
+    deleted: bool = False
 
 
 @dataclass
@@ -63,7 +76,8 @@ def restore_dump(
 ) -> RestoreReport:
     """Write the documents, indexes and named graphs of a dump; restoring twice gives the same collections.
 
-    A restore that was stopped continues after the last batch the store acknowledged.
+    A restore that was stopped continues after the last batch the store acknowledged; documents that the store refused
+    are offered again.
 
     Args:
         database: where to restore to.
@@ -118,17 +132,29 @@ def read_dump(folder: Path, *, data_set: str | None = None) -> tuple[list[Dumped
         raise DumpError(f"{folder} is encrypted", hint="restore it with arangorestore and its key file")
     if data_set is not None or (folder / MANIFEST).is_file():
         _check_manifest(folder, data_set)
-    collections, skipped = [], [f"view {path.name.removesuffix('.view.json')}" for path in folder.glob("*.view.json")]
+    packed = sorted(path.name for path in folder.iterdir() if _VELOCYPACK in path.name)
+    if packed:
+        raise DumpError(
+            f"{folder} holds documents as VelocyPack ({packed[0]}), expected JSON lines",
+            hint="dump again with arangodump --dump-vpack false, or restore it with arangorestore",
+        )
+    collections, skipped = [], [f"view {_view_name(path)}" for path in sorted(folder.glob(f"*{_VIEW_SUFFIX}"))]
+    described: dict[str, Path] = {}
     claimed: set[Path] = set()
-    for structure_file in sorted(folder.glob("*.structure.json")):
-        stem = structure_file.name.removesuffix(".structure.json")
-        data_name = re.compile(re.escape(stem) + r"(?:\.\d+)?\.data\.json(?:\.gz)?")
-        data_files = tuple(path for path in sorted(folder.iterdir(), key=_numeric) if data_name.fullmatch(path.name))
-        claimed.update(data_files)
-        dumped = _collection(structure_file, data_files)
-        if dumped is None:
+    for structure_file in sorted(folder.glob(f"*{_STRUCTURE_SUFFIX}")):
+        dumped = _collection(structure_file)
+        if dumped.name in described:
+            raise DumpError(
+                f"{folder} describes {dumped.name!r} twice, in {described[dumped.name].name} and {structure_file.name}",
+                hint="keep each dump in a folder of its own",
+            )
+        described[dumped.name] = structure_file
+        claimed.update(dumped.data_files)
+        if dumped.deleted:
             continue
-        if dumped.name.startswith("_") and dumped.name != GRAPHS:
+        if dumped.name == ANALYZERS:
+            skipped += [f"analyzer {name}" for name in _analyzer_names(dumped)]
+        elif dumped.name.startswith("_") and dumped.name != GRAPHS:
             skipped.append(f"system collection {dumped.name}")
         else:
             collections.append(dumped)
@@ -140,20 +166,62 @@ def read_dump(folder: Path, *, data_set: str | None = None) -> tuple[list[Dumped
     return collections, skipped
 
 
-def _collection(structure_file: Path, data_files: tuple[Path, ...]) -> DumpedCollection | None:
+def _collection(structure_file: Path) -> DumpedCollection:
     structure = _read_json(structure_file)
     try:
         parameters = structure["parameters"]
-        if parameters.get("deleted"):
-            return None
+        name = parameters["name"]
         return DumpedCollection(
-            name=parameters["name"],
+            name=name,
             edges=parameters["type"] == EDGES_TYPE,
             indexes=tuple(structure.get("indexes", ())),
-            data_files=data_files,
+            data_files=_data_files(structure_file, name),
+            deleted=bool(parameters.get("deleted")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise DumpError(f"{structure_file} describes no collection: {error!r} is missing") from error
+
+
+def _data_files(structure_file: Path, collection: str) -> tuple[Path, ...]:
+    """The data files of a collection, in the order they were written.
+
+    Raises:
+        DumpError: files of several dumps lie in the folder.
+    """
+    stem = structure_file.name.removesuffix(_STRUCTURE_SUFFIX)
+    digest = file_stem(collection).rpartition("_")[2]
+    stems = {stem, stem.removesuffix(f"_{digest}"), f"{stem.removesuffix(f'_{digest}')}_{digest}"}
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(structure_file.parent.iterdir(), key=_numeric):
+        match = _DATA_FILE.fullmatch(path.name)
+        if match and match["stem"] in stems:
+            other = found.setdefault((match["stem"], match["part"] or ""), path)
+            if other != path:
+                raise _mixed(collection, other, path)
+    files = tuple(found.values())
+    if len({stem for stem, _ in found}) > 1:
+        raise _mixed(collection, *files[:2])
+    return files
+
+
+def _mixed(collection: str, one: Path, other: Path) -> DumpError:
+    return DumpError(
+        f"{one.parent} holds data of {collection!r} twice, {one.name} and {other.name}",
+        hint="keep each dump in a folder of its own",
+    )
+
+
+def _view_name(path: Path) -> str:
+    """The name inside the file: the file itself may be named after the view's number."""
+    view = _read_json(path)
+    return view["name"] if isinstance(view, dict) and "name" in view else path.name.removesuffix(_VIEW_SUFFIX)
+
+
+def _analyzer_names(analyzers: DumpedCollection) -> Iterator[str]:
+    for path in analyzers.data_files:
+        for kept, document in _operations(path):
+            if kept:
+                yield document.get("name", document["_key"])
 
 
 def _check_manifest(folder: Path, data_set: str | None) -> None:
@@ -166,6 +234,12 @@ def _check_manifest(folder: Path, data_set: str | None) -> None:
         files = {name: facts for entry in collections.values() for name, facts in entry["files"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise DumpError(f"{path} is no manifest: {error!r} is missing") from error
+    version = manifest.get("format", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise DumpError(
+            f"{folder} is a dump of format {version!r}, expected {FORMAT_VERSION}",
+            hint="restore it with the release of the workshop that wrote it, or with arangorestore",
+        )
     if data_set is not None and found != data_set:
         raise DumpError(f"{folder} is a dump of another data set: expected {data_set!r}, found {found!r}")
     for name, facts in files.items():
@@ -227,9 +301,13 @@ def _restore_file(database: StandardDatabase, collection: str, path: Path, on_li
         start = earlier["lines"] if target.count() >= earlier["count"] else 0
     lines = start
 
-    def acknowledged(seen: int, before: int) -> None:
+    def acknowledged(seen: int) -> None:
         with store_errors("note how far the restore came"):
-            log.insert({"_key": key, "lines": before + seen, "count": target.count()}, overwrite=True, silent=True)
+            log.insert({"_key": key, "lines": seen, "count": target.count()}, overwrite=True, silent=True)
+
+    def batch_written(seen: int, refused: int, before: int) -> None:
+        if not refused:  # a later run has to offer everything after the first refusal again
+            acknowledged(before + seen)
         on_line(before + seen)
 
     operations = itertools.islice(_operations(path), start, None)
@@ -242,15 +320,30 @@ def _restore_file(database: StandardDatabase, collection: str, path: Path, on_li
                 collection,
                 documents,
                 on_duplicate="replace",
-                on_batch=lambda seen, before=before: acknowledged(seen, before),
+                on_batch=lambda seen, refused, before=before: batch_written(seen, refused, before),
             ).written
         else:
             removed = list(documents)
-            with store_errors(f"remove documents from {collection!r}"):
-                target.delete_many(removed, silent=True)
-            acknowledged(len(removed), before)
+            _remove(target, removed)
             lines += len(removed)
+            acknowledged(lines)
+            on_line(lines)
     return start
+
+
+def _remove(target: StandardCollection, documents: list[Document]) -> None:
+    """Remove documents; those that are not there are removed already."""
+    with store_errors(f"remove documents from {target.name!r}"):
+        answers = target.delete_many(documents)
+    problems = [
+        answer
+        for answer in answers
+        if isinstance(answer, ArangoServerError) and answer.error_code != DOCUMENT_NOT_FOUND
+    ]
+    if problems:
+        raise DocumentsRejectedError(
+            f"{target.name!r} refused to remove {len(problems)} of {len(documents)} documents: {problems[0]}"
+        )
 
 
 def _without_server_attributes(document: Document) -> Document:
