@@ -181,11 +181,13 @@ def test_statistics(db: Database) -> None:
     assert stats["peakMemoryUsage"] > 0
 
 
-def test_loop_over_no_array_warns(db: Database) -> None:
-    result = db.result("FOR x IN @value RETURN x", {"value": "text"})
-    assert result.rows == []
-    assert result.warnings[0]["code"] == 1563
-    assert "'string'" in result.warnings[0]["message"]
+@pytest.mark.parametrize(
+    ("value", "kind"), [(None, "null"), (True, "bool"), (1, "number"), ("text", "string"), ({"a": 1}, "object")]
+)
+def test_a_loop_over_no_array_is_refused(db: Database, value: Any, kind: str) -> None:
+    error = db.error("FOR x IN @value RETURN x", {"value": value})
+    assert error.error_num == 1563
+    assert f"'{kind}'" in error.message
 
 
 def test_values_that_no_loop_changes_are_computed_once(db: Database) -> None:

@@ -176,7 +176,6 @@ def test_revisions_are_checked_on_demand(db: Database) -> None:
         ("LET a = (INSERT {} INTO c) FOR x IN c RETURN x", 1579),
         ("INSERT {} INTO c WINDOW {preceding: 1} AGGREGATE n = COUNT() RETURN n", 1595),
         ("FOR x IN c INSERT {} INTO d OPTIONS {exclusive: x.n}", 1575),
-        ("INSERT {} INTO d OPTIONS {versionAttribute: 'v'}", 9),
         ("REMOVE '1' IN c RETURN NEW", 1512),
         ("RETURN OLD", 1512),
     ],

@@ -63,6 +63,10 @@ class Name(Expr):
     name: str
 
 
+UNNAMED = "["
+"""How the names of variables start that only hold what is taken apart; no written name does."""
+
+
 @dataclass(frozen=True)
 class Bind(Expr):
     """``@name``."""

@@ -39,9 +39,10 @@ def upsert_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stag
             return view.insert(name, _object(document(frame)), **_insert_options(options))
         old = frame[old_slot] = found[0]
         changes = _object(patch(frame))
+        rev = _revision(changes, options.get("ignoreRevs") is False)
         if node.replace:
-            return view.replace(name, old["_key"], changes)
-        return view.update(name, old["_key"], changes, **_merge_options(options))
+            return view.replace(name, old["_key"], changes, rev=rev, **_version_option(options))
+        return view.update(name, old["_key"], changes, rev=rev, **_merge_options(options))
 
     return _writing_stage(runtime, expressions, source, node, write)
 
@@ -131,20 +132,21 @@ def _update(runtime: Runtime, node: p.ModifyNode, key: Callable, patch: Callable
     def write(frame: Frame) -> WriteResult:
         target = key(frame)
         changes = _object(target if patch is None else patch(frame))
-        rev = _revision(changes, check_revision)
+        rev = _revision(target, check_revision)
         return view.update(name, document_key(name, target), changes, rev=rev, **options)
 
     return write
 
 
 def _replace(runtime: Runtime, node: p.ModifyNode, key: Callable, patch: Callable | None) -> Write:
-    view, name = runtime.view, node.collection
+    view, name, options = runtime.view, node.collection, _version_option(node.options)
     check_revision = node.options.get("ignoreRevs") is False
 
     def write(frame: Frame) -> WriteResult:
         target = key(frame)
         document = _object(target if patch is None else patch(frame))
-        return view.replace(name, document_key(name, target), document, rev=_revision(document, check_revision))
+        rev = _revision(target, check_revision)
+        return view.replace(name, document_key(name, target), document, rev=rev, **options)
 
     return write
 
@@ -207,8 +209,14 @@ def document_key(collection: str, target: Any) -> str:
 
 
 # --- options --------------------------------------------------------------------------------------------------
+def _version_option(options: dict[str, Any]) -> dict[str, Any]:
+    name = options.get("versionAttribute")
+    return {"version_attribute": name if isinstance(name, str) and name else None}
+
+
 def _merge_options(options: dict[str, Any]) -> dict[str, Any]:
     return {
+        **_version_option(options),
         "keep_null": options.get("keepNull") is not False,
         "merge_objects": options.get("mergeObjects") is not False,
     }

@@ -22,6 +22,7 @@ from aqlite.aql.scans import exact_vector_stage, index_documents, near_vector_st
 from aqlite.aql.stages import Stage, loop_stage
 from aqlite.aql.traversal import traversal_stage
 from aqlite.aql.window import window_stage
+from aqlite.errors import ArangoError
 
 _BUILDING = (ast.Array, ast.Object, ast.Range, ast.Ternary, ast.Call, p.ResolvedExpansion, p.SubqueryValue)
 """Expressions that may repeat a large value within a larger one, so that their size is looked at."""
@@ -111,18 +112,17 @@ class Pipeline:
         if isinstance(source, ast.Range):
             low, high = self.expressions.compile(source.low), self.expressions.compile(source.high)
             return lambda frame: v.integer_range(low(frame), high(frame))
-        value, context = self.expressions.compile(source), self.runtime.context
+        value = self.expressions.compile(source)
 
         def items(frame: Frame) -> list:
             array = value(frame)
             if array.__class__ is list:
                 return array
-            context.warn(
+            raise ArangoError(
                 1563,
                 "collection or array expected as operand to FOR loop; you provided a value of type "
                 f"'{v.type_name(array)}'",
             )
-            return []
 
         return items
 

@@ -14,6 +14,9 @@ from aqlite.aql.resolver import Resolver, Scope, parsing_error, unsupported, wro
 from aqlite.errors import ArangoError
 from aqlite.storage.api import GraphInfo, StoreView
 
+_EARLY = (ast.For, ast.Let, ast.Filter, ast.Sort, ast.Return, ast.Insert, ast.Update, ast.Replace, ast.Remove)
+"""Statements whose subqueries in branches run before them; the others bind variables that such a one may use."""
+
 _NO_LIMIT = 2**62  # LIMIT 5, null: all rows but the first five
 
 
@@ -70,8 +73,12 @@ class _Planner(Resolver):
     def block(self, block: ast.Block, outer: dict[str, p.Variable]) -> p.BlockPlan:
         scope = Scope({}, outer)
         nodes: list[p.PlanNode] = []
+        around = self.early_subqueries
         for statement in block.statements:
-            nodes.extend(self._statements[type(statement)](statement, scope))
+            self.early_subqueries = [] if isinstance(statement, _EARLY) else None
+            planned = self._statements[type(statement)](statement, scope)
+            nodes.extend((*(self.early_subqueries or ()), *planned))
+        self.early_subqueries = around
         return p.BlockPlan(nodes)
 
     def _for(self, statement: ast.For, scope: Scope) -> list[p.PlanNode]:
@@ -111,21 +118,32 @@ class _Planner(Resolver):
 
     # --- graphs -----------------------------------------------------------------------------------------------
     def _graph_access(self, statement: ast.Traversal | ast.PathSearch, options: dict, scope: Scope) -> p.GraphAccess:
+        if self.writes:
+            raise parsing_error(1579, "access after data-modification by traversal")
         graph, edges = self._edge_sets(statement, scope)
         vertices = () if graph is None else graph.vertex_collections
         for collection, _ in edges:
-            if self.view.collection(collection).kind != "edge":
-                raise ArangoError(1218, f"collection type invalid: '{collection}' is no edge collection")
+            self._require_edges(collection)
             self.read(collection)
         for collection in vertices:
             self.view.collection(collection)
             self.read(collection)
+        for name in options["vertexCollections"] or ():
+            self.view.collection(name)
+            if graph is not None and name not in vertices:
+                raise ArangoError(1926, f"vertex collection '{name}' does not exist or is not part of the graph")
         chosen = options["edgeCollections"]
         if chosen is not None:
             for name in chosen:
-                self.view.collection(name)
+                self._require_edges(name)
+                if graph is not None and name not in graph.edge_collections:
+                    raise ArangoError(1939, f"edge collection '{name}' does not exist or is not part of the graph")
             edges = tuple(edge for edge in edges if edge[0] in chosen)
         return p.GraphAccess(edges, vertices, graph)
+
+    def _require_edges(self, collection: str) -> None:
+        if self.view.collection(collection).kind != "edge":
+            raise ArangoError(1218, f"collection type invalid: '{collection}' is no edge collection")
 
     def _edge_sets(
         self, statement: ast.Traversal | ast.PathSearch, scope: Scope
@@ -244,7 +262,10 @@ class _Planner(Resolver):
         document = self.expression(statement.document, scope)
         options = self.options(statement.options, scope, "INSERT")
         collection = self._target(statement.collection)
-        return [p.ModifyNode("INSERT", collection, document, None, options, *self._results(scope))]
+        old, new = self._results(scope)
+        if options.get("overwriteMode") == "ignore":
+            del scope.own["OLD"]  # a document that is left alone has no old state
+        return [p.ModifyNode("INSERT", collection, document, None, options, old, new)]
 
     def _update(self, statement: ast.Update | ast.Replace, scope: Scope) -> list[p.PlanNode]:
         key = self.expression(statement.key, scope)

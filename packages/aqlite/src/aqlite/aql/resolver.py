@@ -63,6 +63,8 @@ class Resolver(ABC):
         self.reads: set[str] = set()
         self.writes: set[str] = set()
         self.warnings: list[tuple[int, str]] = []
+        self.early_subqueries: list[p.PlanNode] | None = None
+        self._in_branch = False
 
     @abstractmethod
     def block(self, block: ast.Block, outer: dict[str, p.Variable]) -> p.BlockPlan:
@@ -80,7 +82,7 @@ class Resolver(ABC):
         """Make a variable visible. Raises ArangoError 1511 when the name is taken."""
         if scope.find(name) is not None:
             raise parsing_error(1511, f"variable '{name}' is assigned multiple times")
-        scope.own[name] = variable = self.new_variable(name)
+        scope.own[name] = variable = self.new_variable(None if name.startswith(ast.UNNAMED) else name)
         return variable
 
     def pseudo(self, name: str, scope: Scope) -> p.Variable:
@@ -237,7 +239,23 @@ class Resolver(ABC):
         )
 
     def _subquery(self, node: ast.Subquery, scope: Scope) -> ast.Expr:
-        return p.SubqueryValue(self.block(node.body, scope.visible()))
+        in_branch, self._in_branch = self._in_branch, False
+        value = p.SubqueryValue(self.block(node.body, scope.visible()))
+        self._in_branch = in_branch
+        if not in_branch or self.early_subqueries is None or scope.find("CURRENT") is not None:
+            return value
+        variable = self.new_variable()
+        self.early_subqueries.append(p.Calculation(variable, value))
+        return p.VarRef(variable)
+
+    def _ternary(self, node: ast.Ternary, scope: Scope) -> ast.Expr:
+        """Subqueries run whichever branch is chosen, as in ArangoDB: they may write, or fail."""
+        condition = self.expression(node.condition, scope)
+        in_branch, self._in_branch = self._in_branch, True
+        then = node.then and self.expression(node.then, scope)
+        otherwise = self.expression(node.otherwise, scope)
+        self._in_branch = in_branch
+        return ast.Ternary(condition, then, otherwise)
 
     def _call(self, node: ast.Call, scope: Scope) -> ast.Expr:
         if "::" in node.name:
@@ -250,6 +268,8 @@ class Resolver(ABC):
             if collection is not None:
                 self.read(collection)
                 return ast.Call("COLLECTION_COUNT", (ast.Literal(collection),))
+        if node.name == "DOCUMENT" and self.writes:
+            raise parsing_error(1579, f"access after data-modification by function {node.name}()")
         arguments = []
         for position, argument in enumerate(node.arguments):
             if position in function.collection_args:
@@ -276,5 +296,6 @@ class Resolver(ABC):
         ast.Expansion: _expansion,
         ast.Question: _question,
         ast.Subquery: _subquery,
+        ast.Ternary: _ternary,
         ast.Call: _call,
     }

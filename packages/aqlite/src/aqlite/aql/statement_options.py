@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aqlite.errors import ArangoError
-
 _WRITE = {"waitForSync", "exclusive", "ignoreErrors", "refillIndexCaches"}
 _MERGE = {"keepNull", "mergeObjects"}
 _INDEX = {"indexHint", "forceIndexHint", "disableIndex", "useCache"}
@@ -16,22 +14,14 @@ _KNOWN: dict[str, set[str]] = {
     | {"bfs", "order", "uniqueVertices", "uniqueEdges", "maxProjections", "useCache", "indexHint", "forceIndexHint"},
     "path search": _GRAPH | {"useCache", "indexHint", "forceIndexHint"},
     "COLLECT": {"method", "disableIndex"},
-    "INSERT": _WRITE | _MERGE | {"overwrite", "overwriteMode"},
-    "UPDATE": _WRITE | _MERGE | {"ignoreRevs"},
-    "REPLACE": _WRITE | {"ignoreRevs"},
+    "INSERT": _WRITE | _MERGE | {"overwrite", "overwriteMode", "versionAttribute"},
+    "UPDATE": _WRITE | _MERGE | {"ignoreRevs", "versionAttribute"},
+    "REPLACE": _WRITE | {"ignoreRevs", "versionAttribute"},
     "REMOVE": _WRITE | {"ignoreRevs"},
-    "UPSERT": _WRITE | _MERGE | _INDEX | {"ignoreRevs", "readOwnWrites"},
+    "UPSERT": _WRITE | _MERGE | _INDEX | {"ignoreRevs", "readOwnWrites", "versionAttribute"},
 }
-_UNSUPPORTED = {"versionAttribute"}
 
 
 def unknown_options(statement: str, options: dict[str, Any]) -> list[str]:
-    """Names of the options that a statement does not have, each worth a warning.
-
-    Raises:
-        ArangoError: 9, for an option that ArangoDB has and that changes what is written, but that is left out here.
-    """
-    left_out = _UNSUPPORTED & options.keys()
-    if left_out:
-        raise ArangoError(9, f"AQL: not supported by aqlite: option {', '.join(left_out)} of {statement}")
+    """Names of the options that a statement does not have, each worth a warning."""
     return [name for name in options if name not in _KNOWN[statement]]

@@ -66,7 +66,7 @@ def traversal_stage(runtime: Runtime, expressions: ExpressionCompiler, source: S
             return
         first = Step(identifier, reader.vertex(identifier), None, None, 0)
         for step, pruned in walk(reader, first, node, lambda step: prune(frame, step)):
-            if step.depth < node.min_depth or not reader.vertex_allowed(step.vertex_id):
+            if step.depth < node.min_depth:
                 continue
             row: list[Any] = []
             if vertex is not None:

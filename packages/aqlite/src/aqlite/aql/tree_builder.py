@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lark import Token, Transformer, v_args
@@ -61,6 +61,34 @@ def _optional_list(items: tuple) -> tuple:
     return tuple(item for item in items if item is not None)
 
 
+def _has_rows(statements: list[ast.Statement]) -> bool:
+    """Whether a loop or a grouping stands among the statements."""
+    return any(isinstance(s, (ast.For, ast.Traversal, ast.PathSearch, ast.Collect)) for s in statements)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a destructuring takes apart: how to come from the whole to a part, and the part's name or own pattern."""
+
+    parts: tuple[tuple[Callable[[ast.Expr], ast.Expr], str | Pattern], ...]
+
+    @property
+    def holder(self) -> str:
+        """Name of the variable for the whole; no two patterns of a scope bind the same names."""
+        return f"{ast.UNNAMED}{', '.join(name for name, _ in self._bound(ast.Name('')))}]"
+
+    def assignments(self) -> list[ast.Let]:
+        """One per variable, in order."""
+        return [ast.Let(name, value) for name, value in self._bound(ast.Name(self.holder))]
+
+    def _bound(self, base: ast.Expr) -> Iterator[tuple[str, ast.Expr]]:
+        for access, target in self.parts:
+            if isinstance(target, Pattern):
+                yield from target._bound(access(base))
+            else:
+                yield target, access(base)
+
+
 @v_args(inline=True)
 class TreeBuilder(Transformer):
     """One method per grammar rule; a method gets the rule's children and gives the node for them."""
@@ -78,6 +106,9 @@ class TreeBuilder(Transformer):
         flat: list[ast.Statement] = []
         for statement in statements:
             flat.extend(statement if isinstance(statement, list) else [statement])
+        for position, statement in enumerate(flat):
+            if isinstance(statement, ast.Return) and statement.distinct and not _has_rows(flat[:position]):
+                raise QuerySyntaxError("cannot use DISTINCT modifier on top-level query element")
         last = flat[-1]
         if not isinstance(last, (ast.Return, ast.Insert, ast.Update, ast.Replace, ast.Remove, ast.Upsert)):
             raise QuerySyntaxError(
@@ -86,7 +117,11 @@ class TreeBuilder(Transformer):
         return ast.Block(tuple(flat))
 
     # reading
-    def for_in(self, _for: Token, names: tuple, _in: Token, source: ast.Expr, search: Any, options: Any) -> ast.For:
+    def for_in(
+        self, _for: Token, names: tuple | Pattern, _in: Token, source: ast.Expr, search: Any, options: Any
+    ) -> ast.For | list[ast.Statement]:
+        if isinstance(names, Pattern):
+            return [ast.For(names.holder, source, search, options), *names.assignments()]
         if len(names) != 1:
             raise QuerySyntaxError("unexpected multiple variables in FOR declaration without a graph direction", _for)
         return ast.For(names[0], source, search, options)
@@ -135,8 +170,27 @@ class TreeBuilder(Transformer):
     def filter_stmt(self, _word: Token, condition: ast.Expr) -> ast.Filter:
         return ast.Filter(condition)
 
-    def let_stmt(self, _word: Token, *assignments: ast.Assignment) -> list[ast.Let]:
-        return [ast.Let(item.variable, item.value) for item in assignments]
+    def let_stmt(self, _word: Token, *items: ast.Assignment | list[ast.Let]) -> list[ast.Let]:
+        lets: list[ast.Let] = []
+        for item in items:
+            lets.extend(item if isinstance(item, list) else [ast.Let(item.variable, item.value)])
+        return lets
+
+    def destructuring(self, pattern: Pattern, value: ast.Expr) -> list[ast.Let]:
+        return [ast.Let(pattern.holder, value), *pattern.assignments()]
+
+    def array_pattern(self, *targets: str | Pattern | None) -> Pattern:
+        parts = [(position, target) for position, target in enumerate(targets) if target is not None]
+        return Pattern(tuple((lambda base, at=position: ast.Index(base, ast.Literal(at)), t) for position, t in parts))
+
+    def object_pattern(self, *entries: tuple) -> Pattern:
+        return Pattern(tuple((lambda base, at=name: ast.Attribute(base, at), target) for name, target in entries))
+
+    def pattern_entry(self, name: Token, target: str | Pattern | None) -> tuple:
+        key = string_value(name) if name.type == "STRING" else self.name(name)
+        if target is None and name.type == "STRING":
+            raise QuerySyntaxError("unexpected quoted string, expecting a variable name", name)
+        return key, key if target is None else target
 
     def assignment(self, variable: str, value: ast.Expr) -> ast.Assignment:
         return ast.Assignment(variable, value)

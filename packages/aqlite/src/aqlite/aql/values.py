@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Value = bool | int | float | str | list | dict | None
 Number = int | float
 
-MIN_INT, MAX_INT = -(2**63), 2**64 - 1
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 EXACT_FLOAT = 2.0**53
 MAX_RANGE_ITEMS = 10_000_000
 ITEM_BYTES = 40

@@ -29,12 +29,11 @@ class WriteOptions:
     ignore_revs: bool
     overwrite_mode: str
     wait_for_sync: bool
+    version_attribute: str | None
 
     @classmethod
     def of(cls, request: Request) -> WriteOptions:
         """Read and check the parameters. Raises ArangoError 10."""
-        if request.query.get("versionAttribute"):
-            raise ArangoError(501, "'versionAttribute' is not supported by aqlite")
         mode = request.query.get("overwriteMode") or ("replace" if request.flag("overwrite") else "conflict")
         if mode not in OVERWRITE_MODES:
             raise ArangoError(10, f"invalid overwriteMode: {mode!r}")
@@ -47,6 +46,7 @@ class WriteOptions:
             ignore_revs=request.flag("ignoreRevs", True),
             overwrite_mode=mode,
             wait_for_sync=request.flag("waitForSync"),
+            version_attribute=request.query.get("versionAttribute") or None,
         )
 
 
@@ -62,6 +62,7 @@ def insert(request: Request) -> Reply:
             overwrite_mode=options.overwrite_mode,
             keep_null=options.keep_null,
             merge_objects=options.merge_objects,
+            version_attribute=options.version_attribute,
         )
 
     return _written(request, request.path["collection"], body, options, write, created=True)
@@ -207,14 +208,20 @@ def _updating(
     view: Transaction, collection: Collection, key: str, patch: Document, options: WriteOptions, rev: str | None
 ) -> WriteResult:
     return view.update(
-        collection.name, key, patch, rev=rev, keep_null=options.keep_null, merge_objects=options.merge_objects
+        collection.name,
+        key,
+        patch,
+        rev=rev,
+        keep_null=options.keep_null,
+        merge_objects=options.merge_objects,
+        version_attribute=options.version_attribute,
     )
 
 
 def _replacing(
     view: Transaction, collection: Collection, key: str, document: Document, options: WriteOptions, rev: str | None
 ) -> WriteResult:
-    return view.replace(collection.name, key, document, rev=rev)
+    return view.replace(collection.name, key, document, rev=rev, version_attribute=options.version_attribute)
 
 
 def _modify_one(request: Request, modify: Modifier) -> Reply:
@@ -303,7 +310,8 @@ def write_entry(result: WriteResult, options: WriteOptions) -> dict[str, Any]:
     entry: dict[str, Any] = {"_id": document["_id"], "_key": document["_key"], "_rev": document["_rev"]}
     if result.old is not None and result.new is not None and not result.ignored:
         entry["_oldRev"] = result.old["_rev"]
-    if options.return_old and result.old is not None:
+    left_alone = result.ignored and result.new is None
+    if options.return_old and result.old is not None and not left_alone:
         entry["old"] = result.old
     if options.return_new and result.new is not None:
         entry["new"] = result.new

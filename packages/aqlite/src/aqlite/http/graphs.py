@@ -14,6 +14,7 @@ from aqlite.storage.graphs import GRAPHS, all_graphs, graph_to_document, graphs_
 from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.transaction import Transaction
 
+_SMART = ("isSmart", "isDisjoint", "isHybrid", "smartGraphAttribute", "satellites")
 _NEW_COLLECTION = {"keyOptions": {"type": "traditional", "allowUserKeys": True}}
 
 
@@ -38,8 +39,8 @@ def create(request: Request) -> Reply:
         raise ArangoError(1922)
     if not KEY_PATTERN.match(name):
         raise ArangoError(1208)
-    if given.get("isSmart") or given.get("isDisjoint"):
-        raise ArangoError(501, "SmartGraphs are not supported by aqlite")
+    _refuse_smart(given)
+    _refuse_smart(given.get("options"))
     orphans = given.get("orphanCollections") or []
     if type(orphans) is not list or not all(type(orphan) is str for orphan in orphans):
         raise ArangoError(1943)
@@ -50,6 +51,14 @@ def create(request: Request) -> Reply:
         for definition in graph.edge_definitions:
             _check_other_graphs(view, name, definition)
         return _save(view, graph, new=True, status=201 if request.flag("waitForSync") else 202)
+
+
+def _refuse_smart(given: Any) -> None:
+    """Raises ArangoError 501 when attributes of a request, or of its ``options``, ask for a distributed graph."""
+    if type(given) is dict and (
+        any(given.get(name) for name in _SMART) or given.get("replicationFactor") == "satellite"
+    ):
+        raise ArangoError(501, "SmartGraphs and SatelliteGraphs are not supported by aqlite")
 
 
 def drop(request: Request) -> Reply:

@@ -84,7 +84,8 @@ class GraphInfo:
 class WriteResult:
     """Outcome of a write: the stored document before (``None`` when new) and after (``None`` when removed).
 
-    ``ignored`` is true when ``overwrite_mode="ignore"`` left an existing document alone.
+    ``ignored`` is true when an existing document was left alone: ``overwrite_mode="ignore"`` gives ``new=None``, a
+    version that is not newer the stored document as both.
     """
 
     old: Document | None
@@ -193,6 +194,7 @@ class StoreView(Protocol):
         overwrite_mode: OverwriteMode = "conflict",
         keep_null: bool = True,
         merge_objects: bool = True,
+        version_attribute: str | None = None,
     ) -> WriteResult:
         """Store a new document. Raises ArangoError 1210 (value taken), 1221 (illegal key), 1233 (edge)."""
 
@@ -205,10 +207,16 @@ class StoreView(Protocol):
         rev: str | None = None,
         keep_null: bool = True,
         merge_objects: bool = True,
+        version_attribute: str | None = None,
     ) -> WriteResult:
-        """Patch a document; with ``rev``, only that revision. Raises ArangoError 1202, 1200, 1210."""
+        """Patch a document; with ``rev``, only that revision. Raises ArangoError 1202, 1200, 1210.
 
-    def replace(self, name: str, key: str, doc: Document, *, rev: str | None = None) -> WriteResult:
+        With ``version_attribute`` a patch whose number there is not larger than the stored one is ignored.
+        """
+
+    def replace(
+        self, name: str, key: str, doc: Document, *, rev: str | None = None, version_attribute: str | None = None
+    ) -> WriteResult:
         """Replace a document's attributes. Raises ArangoError 1202, 1200, 1210."""
 
     def remove(self, name: str, key: str, *, rev: str | None = None) -> WriteResult:

@@ -81,6 +81,14 @@ def merge_patch(old: Document, patch: Document, *, keep_null: bool, merge_object
     return merged
 
 
+def is_outdated(old: Document, new: Document, version_attribute: str | None) -> bool:
+    """Whether both have a number in the version attribute and the new one is not larger: such a write is ignored."""
+    if version_attribute is None:
+        return False
+    before, after = old.get(version_attribute), new.get(version_attribute)
+    return type(before) in (int, float) and type(after) in (int, float) and after <= before
+
+
 def without_nulls(value: Document) -> Document:
     """The object without its null attributes, nested objects too."""
     return {

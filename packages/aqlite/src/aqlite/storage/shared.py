@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +18,14 @@ class Ticks:
     """Numbers never used before in a data folder: ids of databases, collections and indexes, generated keys."""
 
     def __init__(self, last: int) -> None:
-        self._numbers = itertools.count(last + 1)
+        self._lock = threading.Lock()
         self.last = last
 
     def next(self) -> int:
         """The next number."""
-        self.last = next(self._numbers)
-        return self.last
+        with self._lock:
+            self.last += 1
+            return self.last
 
 
 @dataclass(frozen=True)

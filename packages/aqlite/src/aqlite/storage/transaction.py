@@ -13,7 +13,7 @@ from aqlite.errors import ArangoError
 from aqlite.storage import columns
 from aqlite.storage.api import Document, IndexInfo, OverwriteMode, WriteResult
 from aqlite.storage.catalog import Catalog, Collection
-from aqlite.storage.documents import assemble, check_key, merge_patch, require_object, to_json
+from aqlite.storage.documents import assemble, check_key, is_outdated, merge_patch, require_object, to_json
 from aqlite.storage.indexes import kind_of
 from aqlite.storage.indexes.base import Row, violation
 from aqlite.storage.indexes.vector_lists import ListChanges, ListTables
@@ -84,6 +84,7 @@ class Transaction(Snapshot):
         overwrite_mode: OverwriteMode = "conflict",
         keep_null: bool = True,
         merge_objects: bool = True,
+        version_attribute: str | None = None,
     ) -> WriteResult:
         """See ``StoreView``."""
         collection = self.find_writable(name)
@@ -96,7 +97,20 @@ class Transaction(Snapshot):
             if overwrite_mode != "conflict" or collection.maintained:
                 row = self.connection.execute(collection.sql.by_key, (key,)).fetchone()
                 if row is not None:
-                    return self._overwrite(collection, key, row, attributes, overwrite_mode, keep_null, merge_objects)
+                    if overwrite_mode == "conflict":
+                        raise violation(collection.indexes[0], key)
+                    if overwrite_mode == "ignore":
+                        return WriteResult(self._document(collection, row), None, ignored=True)
+                    if overwrite_mode == "replace":
+                        return self.replace(name, key, attributes, version_attribute=version_attribute)
+                    return self.update(
+                        name,
+                        key,
+                        attributes,
+                        keep_null=keep_null,
+                        merge_objects=merge_objects,
+                        version_attribute=version_attribute,
+                    )
             note_key(self.connection, collection, key)
         rev = self.shared.clock.next()
         document = assemble(collection.name, key, revision_text(rev), attributes, edge=collection.is_edge)
@@ -122,19 +136,26 @@ class Transaction(Snapshot):
         rev: str | None = None,
         keep_null: bool = True,
         merge_objects: bool = True,
+        version_attribute: str | None = None,
     ) -> WriteResult:
         """See ``StoreView``."""
         collection = self.find_writable(name)
         require_object(patch)
         row, old = self._existing(collection, key, rev)
+        if is_outdated(old, patch, version_attribute):
+            return WriteResult(old, old, ignored=True)
         merged = merge_patch(old, _without_system(patch), keep_null=keep_null, merge_objects=merge_objects)
         return self._store(collection, row, old, merged)
 
-    def replace(self, name: str, key: str, doc: Document, *, rev: str | None = None) -> WriteResult:
+    def replace(
+        self, name: str, key: str, doc: Document, *, rev: str | None = None, version_attribute: str | None = None
+    ) -> WriteResult:
         """See ``StoreView``."""
         collection = self.find_writable(name)
         require_object(doc)
         row, old = self._existing(collection, key, rev)
+        if is_outdated(old, doc, version_attribute):
+            return WriteResult(old, old, ignored=True)
         return self._store(collection, row, old, doc)
 
     def remove(self, name: str, key: str, *, rev: str | None = None) -> WriteResult:
@@ -211,30 +232,6 @@ class Transaction(Snapshot):
         if rev is not None and rev != document["_rev"]:
             raise ArangoError(1200, "conflict, _rev values do not match")
         return row, document
-
-    def _overwrite(
-        self,
-        collection: Collection,
-        key: str,
-        row: Row,
-        attributes: Document,
-        mode: OverwriteMode,
-        keep_null: bool,
-        merge_objects: bool,
-    ) -> WriteResult:
-        if mode == "conflict":
-            raise violation(collection.indexes[0], key)
-        old = self._document(collection, row)
-        if old is None:
-            raise ArangoError(1202)
-        if mode == "ignore":
-            return WriteResult(old, old, ignored=True)
-        if mode == "replace":
-            return self._store(collection, row, old, attributes)
-        patch = _without_system(attributes)
-        return self._store(
-            collection, row, old, merge_patch(old, patch, keep_null=keep_null, merge_objects=merge_objects)
-        )
 
     def _store(self, collection: Collection, row: Row, old: Document, attributes: Document) -> WriteResult:
         rev = self.shared.clock.next()

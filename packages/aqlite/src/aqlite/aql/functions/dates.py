@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import math
 import re
 import zoneinfo
 from collections.abc import Callable
@@ -266,7 +267,12 @@ def date_diff(
     if first is None or second is None:
         return None
     difference = (second - first) / dates.UNIT_LENGTH[name]
-    return number_or_null(difference) if truthy(as_float) else round(difference)
+    return number_or_null(difference) if truthy(as_float) else _rounded(difference)
+
+
+def _rounded(number: float) -> int:
+    """The nearest integer, halves away from zero."""
+    return int(math.copysign(math.floor(abs(number) + 0.5), number))
 
 
 @FUNCTIONS.define("DATE_COMPARE")
