@@ -18,7 +18,8 @@ from workshop.errors import (
     TensorShapeError,
     TensorTypeError,
 )
-from workshop.export.torchscript import TOLERANCES, load_traced
+from workshop.export.gates import TOLERANCES
+from workshop.export.torchscript import load_traced
 from workshop.text.classifier import ZeroShotClassifier
 from workshop.text.embedder import TextEmbedder
 from workshop.text.prepare import (

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from workshop.errors import DeviceConstantError, ForbiddenOpError, ModelError, ParityError, RepositoryError
-from workshop.export.torchscript import check_graph, check_parity, export, is_current, load_traced, trace_and_save
+from workshop.export.gates import check_parity, is_current
+from workshop.export.torchscript import check_graph, export, load_traced, trace_and_save
 from workshop.files import sha256_of
 from workshop.triton.artefact import read_sidecar
 from workshop.triton.signature import ModelSignature, TensorSpec
@@ -66,7 +67,7 @@ def test_a_saved_model_comes_with_its_configuration_and_sidecar(tmp_path):
 
 
 def test_a_frozen_length_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(ParityError, match=r"'doubler' on longer: traced and eager differ by 0\.222"):
+    with pytest.raises(ParityError, match=r"'doubler' on longer: exported and eager differ by 0\.222"):
         save(FrozenLength(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -5,7 +5,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
 from workshop.errors import ModelSourceError
-from workshop.export.torchscript import check_graph, check_parity, export
+from workshop.export.gates import check_parity
+from workshop.export.torchscript import check_graph, export
 from workshop.settings import load_settings
 from workshop.text.prepare import sentence_inputs, sentence_source, zero_shot_inputs
 from workshop.text.sentence_bert import load_sentence_bert

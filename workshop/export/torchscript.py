@@ -7,22 +7,16 @@ that calls it. A trace that would not serve correctly is refused before anything
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from workshop.errors import DeviceConstantError, ForbiddenOpError, ModelError, ParityError, RepositoryError
-from workshop.files import replacing, sha256_of
-from workshop.triton.artefact import MODEL_FILE, Sidecar, read_sidecar, version_folder, write_sidecar
-from workshop.triton.signature import ModelSignature, write_config
-
-# largest absolute difference allowed between eager and traced outputs, by precision; both run the same kernels, so
-# what is left comes from other blockings of the same sums
-TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 5e-3}
-
-Inputs = tuple[torch.Tensor, ...]
+from workshop.errors import DeviceConstantError, ForbiddenOpError, ModelError
+from workshop.export.gates import TOLERANCES, Exported, Inputs, Provenance, place
+from workshop.triton.artefact import Sidecar
+from workshop.triton.signature import ModelSignature
 
 
 def export(model: nn.Module, example: Inputs) -> torch.jit.ScriptModule:
@@ -79,54 +73,6 @@ def check_graph(traced: torch.jit.ScriptModule, name: str) -> None:
             )
 
 
-def check_parity(
-    eager: nn.Module, traced: torch.jit.ScriptModule, inputs: dict[str, Inputs], tolerance: float, name: str
-) -> dict[str, float]:
-    """Compare eager and traced outputs on ``inputs``, which should differ in shape from the trace example.
-
-    Returns:
-        The largest absolute difference for each input's label.
-
-    Raises:
-        ParityError: outputs differ in shape, or by more than ``tolerance``, or are not finite.
-    """
-    differences = {}
-    for label, tensors in inputs.items():
-        with torch.no_grad():
-            expected = _as_tuple(eager(*tensors))
-            try:
-                received = _as_tuple(traced(*tensors))
-            except RuntimeError as error:
-                shapes = [tuple(tensor.shape) for tensor in tensors]
-                raise ParityError(
-                    f"model {name!r}: the traced model fails on {label} with shapes {shapes}: {_last_line(error)}",
-                    hint="look for a size that tracing has frozen",
-                ) from error
-        if [tuple(t.shape) for t in expected] != [tuple(t.shape) for t in received]:
-            raise ParityError(
-                f"model {name!r} on {label}: eager gives shapes {[tuple(t.shape) for t in expected]}, "
-                f"traced gives {[tuple(t.shape) for t in received]}"
-            )
-        difference = max(
-            (float((e - r).abs().max()) if e.numel() else 0.0) for e, r in zip(expected, received, strict=True)
-        )
-        if not difference <= tolerance:
-            raise ParityError(
-                f"model {name!r} on {label}: traced and eager differ by {difference:.3g}, allowed is {tolerance:.3g}",
-                hint="look for a branch on values or a size that tracing has frozen",
-            )
-        differences[label] = difference
-    return differences
-
-
-def _as_tuple(output: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    return (output,) if isinstance(output, torch.Tensor) else tuple(output)
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
-
-
 def trace_and_save(
     model: nn.Module,
     signature: ModelSignature,
@@ -162,57 +108,20 @@ def trace_and_save(
         RepositoryError: the version exists and ``replace`` is false.
         TraceRefusedError: the trace fails a gate; nothing was written.
     """
-    folder = version_folder(repository, signature.name, version)
-    if (folder / MODEL_FILE).exists() and not replace:
-        raise RepositoryError(
-            f"model {signature.name!r} has a version {version} already",
-            hint=f"pass replace=True to overwrite it, or version={version + 1} to add one",
-        )
-    if len(parity_inputs) < 2:
-        raise ParityError(f"model {signature.name!r}: {len(parity_inputs)} parity inputs, expected at least 2")
-    traced = export(model, example)
-    check_graph(traced, signature.name)
-    parity = check_parity(
-        model, traced, parity_inputs, TOLERANCES[precision] if tolerance is None else tolerance, signature.name
-    )
 
-    with replacing(folder / MODEL_FILE) as aside:
-        traced.save(str(aside))
-        sidecar = Sidecar(
-            model=signature.name,
-            source=source,
-            source_sha256=source_sha256,
-            precision=precision,
-            torch_version=torch.__version__,
-            model_sha256=sha256_of(aside),
-            signature=signature.config_text(),
-            parity=parity,
-            settings=settings or {},
-        )
-    write_sidecar(folder, sidecar)
-    write_config(signature, repository)
-    return sidecar
+    def traced() -> Exported:
+        module = export(model, example)
+        check_graph(module, signature.name)
+        return Exported(module, lambda path: module.save(str(path)))
 
-
-def is_current(
-    signature: ModelSignature,
-    repository: Path,
-    *,
-    source_sha256: str,
-    precision: str,
-    settings: dict[str, str] | None = None,
-    version: int = 1,
-) -> bool:
-    """Whether that version was traced from the same weights, signature, settings and PyTorch, and is undamaged."""
-    folder = version_folder(repository, signature.name, version)
-    sidecar = read_sidecar(folder)
-    return (
-        sidecar is not None
-        and (folder / MODEL_FILE).is_file()
-        and sidecar.source_sha256 == source_sha256
-        and sidecar.precision == precision
-        and sidecar.settings == (settings or {})
-        and sidecar.signature == signature.config_text()
-        and sidecar.torch_version == torch.__version__
-        and sidecar.model_sha256 == sha256_of(folder / MODEL_FILE)
+    return place(
+        model,
+        signature,
+        traced,
+        parity_inputs,
+        repository,
+        Provenance(source, source_sha256, precision, settings or {}),
+        tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
+        version=version,
+        replace=replace,
     )

@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from workshop.data.products import ProductGraph
 from workshop.errors import CheckpointError
-from workshop.export.torchscript import is_current
+from workshop.export.gates import is_current
 from workshop.files import sha256_of
 from workshop.graph.checkpoint import read_about
 from workshop.graph.graphsage import GraphSAGE

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workshop.export.torchscript import Inputs, trace_and_save
+from workshop.export.gates import Inputs
+from workshop.export.torchscript import trace_and_save
 from workshop.files import sha256_of
 from workshop.graph.architecture import FAN_OUT
 from workshop.graph.checkpoint import load_model

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from tokenizers import Tokenizer
 
-from workshop.export.torchscript import Inputs, is_current, trace_and_save
+from workshop.export.gates import Inputs, is_current
+from workshop.export.torchscript import trace_and_save
 from workshop.settings import Settings
 from workshop.text import ensembles, sentence_bert, zero_shot
 from workshop.text.signatures import HYPOTHESIS_TEMPLATE, SENTENCE_BERT, ZERO_SHOT

@@ -9,23 +9,24 @@ from pathlib import Path
 from workshop.errors import ModelSourceError, RepositoryError
 from workshop.files import write_text
 
-MODEL_FILE = "model.pt"
+# the file that Triton looks for in a version folder, by platform
+MODEL_FILES = {"pytorch_libtorch": "model.pt", "onnxruntime_onnx": "model.onnx"}
 SIDECAR_FILE = "model.json"
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What ``model.json`` says about the ``model.pt`` beside it.
+    """What ``model.json`` says about the model file beside it.
 
     Attributes:
         model: the served model's name.
         source: what the weights are, in words.
         source_sha256: hash of the weights the model was made from.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        torch_version: the PyTorch that traced it; the server's LibTorch should not be older.
-        model_sha256: hash of ``model.pt``.
-        signature: the model's ``config.pbtxt`` at the time of tracing.
+        torch_version: the PyTorch that exported it; the server's LibTorch should not be older.
+        model_sha256: hash of the model file.
+        signature: the model's ``config.pbtxt`` at the time of the export.
         parity: largest absolute difference to the eager model for each parity input.
         settings: further choices the graph has frozen, such as a scale.
     """

@@ -14,10 +14,9 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from workshop.errors import RepositoryError
 from workshop.files import sha256_of
-from workshop.triton.artefact import MODEL_FILE, Sidecar, read_sidecar, version_folders
+from workshop.triton.artefact import MODEL_FILES, Sidecar, read_sidecar, version_folders
 from workshop.triton.signature import ModelSignature, parse_config
 
-_MODEL_FILES = {"pytorch_libtorch": MODEL_FILE, "onnxruntime_onnx": "model.onnx"}
 # a parameter called *_file names a file that the model needs in its version folder
 FILE_PARAMETER = "_file"
 
@@ -44,7 +43,7 @@ def needed_files(config: pb.ModelConfig) -> list[str]:
     """Files that a version folder must hold before Triton can load the model."""
     if config.platform == "ensemble":
         return []
-    main = config.default_model_filename or _MODEL_FILES.get(config.platform) or f"model.{_suffix(config)}"
+    main = config.default_model_filename or MODEL_FILES.get(config.platform) or f"model.{_suffix(config)}"
     return [main, *(p.string_value for name, p in config.parameters.items() if name.endswith(FILE_PARAMETER))]
 
 
@@ -152,7 +151,7 @@ def _check_version(version: Path, config: pb.ModelConfig, signature: ModelSignat
         return [Problem(where, str(error).splitlines()[0], "Trace the model again")]
     if sidecar is None:
         return []
-    return _check_weights(where, version / MODEL_FILE, sidecar, signature)
+    return _check_weights(where, version / needed_files(config)[0], sidecar, signature)
 
 
 def _check_weights(where: str, weights: Path, sidecar: Sidecar, signature: ModelSignature | None) -> list[Problem]:
