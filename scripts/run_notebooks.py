@@ -20,7 +20,7 @@ from workshop import stack
 from workshop.errors import WorkshopError
 from workshop.runner.execute import check_kernel
 from workshop.runner.index import INDEX_PATH, Entry, load_index
-from workshop.runner.parameters import assign_parameters, parse_assignments
+from workshop.runner.parameters import assign_parameters, given_settings, parse_assignments
 from workshop.runner.servers import needed_services
 from workshop.runner.session import RUNS_DIR, Report, new_run_folder, run_notebooks
 from workshop.runner.terminal import TerminalWatcher, print_report
@@ -42,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: stop kernel and stack on the way out
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:
-        settings = load_settings(**({"data_size": options.data_size} if options.data_size else {}))
+        given = parse_assignments(options.parameter)
         entries = load_index(options.index).select(options.notebooks)
-        parameters = assign_parameters(entries, parse_assignments(options.parameter), settings.data_size)
+        parameters = assign_parameters(entries, given)
+        sized = {"data_size": options.data_size} if options.data_size else {}
+        settings = load_settings(**sized | given_settings(given))
         check_kernel()
         services = [] if options.no_stack else needed_services(entries, settings)
         if services:

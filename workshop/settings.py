@@ -107,3 +107,15 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
         raise SettingsError(f"settings: {problems}", hint="see the settings table in README.md") from error
+
+
+def notebook_settings(**parameters: object) -> Settings:
+    """The settings of a notebook: a parameter that is given wins, an empty one leaves the setting as it is.
+
+    Args:
+        parameters: setting's name to the value of the notebook's parameter; ``""`` and ``None`` are not given.
+
+    Raises:
+        SettingsError: as :func:`load_settings`.
+    """
+    return load_settings(**{name: value for name, value in parameters.items() if value not in ("", None)})

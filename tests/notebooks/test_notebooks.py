@@ -53,7 +53,7 @@ def settings(tmp_path_factory) -> Iterator[Settings]:
 def run(settings, tmp_path_factory) -> Callable[[Entry], NotebookResult]:
     """Run a notebook, whatever it may have done before."""
     check_kernel()
-    parameters = assign_parameters(INDEX.notebook, {}, settings.data_size)
+    parameters = assign_parameters(INDEX.notebook, {})
     folder = tmp_path_factory.mktemp("executed")
     return lambda entry: run_entry(entry, parameters[entry.name], settings, folder, Silent())
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from workshop.errors import RunnerError, UnknownParameterError
 from workshop.runner.execute import execute_notebook, kernel_environment
 from workshop.runner.index import INDEX_PATH, Entry, load_index
-from workshop.runner.parameters import assign_parameters, parse_assignments
+from workshop.runner.parameters import assign_parameters, given_settings, parse_assignments
 from workshop.runner.record import MEDIA_TYPE, read_records, record
 from workshop.runner.session import new_run_folder, run_notebooks
 from workshop.runner.terminal import TerminalWatcher, print_report
@@ -143,15 +143,36 @@ def test_parameters_are_checked_and_typed_before_anything_runs(tmp_path):
     both = [entry(tmp_path, "01_a_b"), entry(tmp_path, "02_c_d")]
 
     given = parse_assignments(["SEED=7", "RATE=1", "LABELS=['x=y']", "NAME=3"])
-    assert assign_parameters(both, given, "tiny") == {
-        "01_a_b": {"DATA_SIZE": "tiny", "SEED": 7, "RATE": 1.0, "LABELS": ["x=y"], "NAME": "3"},
+    assert assign_parameters(both, given) == {
+        "01_a_b": {"SEED": 7, "RATE": 1.0, "LABELS": ["x=y"], "NAME": "3"},
         "02_c_d": {},
     }
-    assert assign_parameters(both, {"DATA_SIZE": "full"}, "tiny")["01_a_b"] == {"DATA_SIZE": "full"}
+    assert assign_parameters(both, {"DATA_SIZE": "full"})["01_a_b"] == {"DATA_SIZE": "full"}
     with pytest.raises(UnknownParameterError, match=r"no parameter 'SEEED' in 01_a_b, 02_c_d; .* LABELS, NAME"):
-        assign_parameters(both, {"SEEED": "7"}, "tiny")
+        assign_parameters(both, {"SEEED": "7"})
     with pytest.raises(RunnerError, match="SEED=many: expected int, such as 0"):
-        assign_parameters(both, {"SEED": "many"}, "tiny")
+        assign_parameters(both, {"SEED": "many"})
+
+
+def test_a_given_parameter_that_is_a_setting_holds_for_the_whole_run():
+    given = parse_assignments(["SENTENCE_MODEL=/models/mine", "DATA_SIZE=tiny", "PRECISION=", "SEED=7"])
+    assert given_settings(given) == {"sentence_model": "/models/mine", "data_size": "tiny"}
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", "bf16 full"), ("fp32", "fp32 full")])
+def test_in_a_notebook_a_given_parameter_wins_else_the_setting(tmp_path, given, expected):
+    source = write_notebook(
+        tmp_path,
+        "a",
+        f"PRECISION = {given!r}",
+        "from workshop.settings import notebook_settings",
+        "settings = notebook_settings(precision=PRECISION, data_size='')",
+        "print(settings.precision, settings.data_size)",
+    )
+    environment = kernel_environment(load_settings(precision="bf16", data_size="full"))
+    target = tmp_path / "executed.ipynb"
+    assert execute_notebook(source, target, parameters={}, environment=environment, timeout=60) is None
+    assert texts(target).strip() == expected
 
 
 @pytest.mark.parametrize("text", ["SEED", "=3", "a-b=1"])
@@ -186,7 +207,7 @@ def mixed_run(tmp_path_factory):
     settings = load_settings(model_repository=folder / "models", data_size="tiny")
     console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     entries = index.select()
-    parameters = assign_parameters(entries, {}, "tiny")
+    parameters = assign_parameters(entries, {})
     with TerminalWatcher(console, entries) as watcher:
         report = run_notebooks(
             entries, parameters=parameters, settings=settings, watcher=watcher, folder=new_run_folder(folder / "runs")

@@ -12,6 +12,7 @@ import pytest
 
 from scripts.strip_notebooks import committed_text
 from workshop.runner.index import INDEX_PATH, load_index
+from workshop.settings import Settings
 
 NOTEBOOKS = sorted(INDEX_PATH.parent.glob("*.ipynb"))
 ENTRIES = load_index().notebook
@@ -65,6 +66,24 @@ def test_one_parameters_cell_with_commented_upper_case_literals(path):
         ast.literal_eval(statement.value)
     uncommented = [line for line in tagged[0].source.splitlines() if "=" in line and "#" not in line]
     assert not uncommented, "say after each parameter which values are allowed"
+
+
+@every_notebook
+def test_a_parameter_that_is_a_setting_is_empty_and_handed_to_the_settings(path):
+    """A literal would win over the setting, and the notebook would use another model or size than everything else."""
+    [tagged] = [cell for cell in cells(path, "code") if "parameters" in cell.metadata.get("tags", [])]
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(tagged.source).body}
+    shared = {name for name in values if name.lower() in Settings.model_fields}
+    assert {name: values[name] for name in shared} == dict.fromkeys(shared, "")
+    uses = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Name) and node.id in shared]
+    assert sum(isinstance(node.ctx, ast.Load) for node in uses) == len(shared), "read settings.<name> afterwards"
+    handed = {
+        (keyword.arg, ast.unparse(keyword.value))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "notebook_settings"
+        for keyword in node.keywords
+    }
+    assert handed == {(name.lower(), name) for name in shared}
 
 
 @every_notebook

@@ -13,7 +13,7 @@ import papermill
 
 from workshop.errors import RunnerError, UnknownParameterError
 from workshop.runner.index import Entry
-from workshop.settings import DataSize
+from workshop.settings import Settings
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -31,15 +31,12 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     return parsed
 
 
-def assign_parameters(
-    entries: Sequence[Entry], given: Mapping[str, str], data_size: DataSize
-) -> dict[str, dict[str, object]]:
+def assign_parameters(entries: Sequence[Entry], given: Mapping[str, str]) -> dict[str, dict[str, object]]:
     """Decide which parameters each notebook gets.
 
     Args:
         entries: the notebooks about to run.
         given: what the user asked for, as text; every name must be declared by at least one of the notebooks.
-        data_size: goes to every notebook that declares ``DATA_SIZE``; ``given`` wins.
 
     Returns:
         Notebook name to the parameters papermill injects.
@@ -58,10 +55,19 @@ def assign_parameters(
         )
     assigned: dict[str, dict[str, object]] = {}
     for notebook, defaults in declared.items():
-        sized = {"DATA_SIZE": data_size} if "DATA_SIZE" in defaults else {}
-        asked = {name: _like(default, name, given[name]) for name, default in defaults.items() if name in given}
-        assigned[notebook] = sized | asked
+        assigned[notebook] = {
+            name: _like(default, name, given[name]) for name, default in defaults.items() if name in given
+        }
     return assigned
+
+
+def given_settings(given: Mapping[str, str]) -> dict[str, str]:
+    """Those of the given parameters that are settings: they hold for the whole run, not only where they are declared.
+
+    Returns:
+        Setting's name to the text given; an empty text leaves the setting as it is and is left out.
+    """
+    return {name.lower(): text for name, text in given.items() if name.lower() in Settings.model_fields and text}
 
 
 def declared_parameters(entry: Entry) -> dict[str, object]:
