@@ -23,6 +23,7 @@ from aqlite.aql.functions import (
     unsupported,
     vectors,
 )
+from aqlite.aql.functions.dynamic import calls_into
 from aqlite.aql.functions.registry import Function, Registry
 
 _CHAPTERS = (
@@ -46,5 +47,6 @@ _CHAPTERS = (
 FUNCTIONS = Registry()
 for _chapter in _CHAPTERS:
     FUNCTIONS.update(_chapter.FUNCTIONS)
+FUNCTIONS.update(calls_into(FUNCTIONS))
 
 __all__ = ["FUNCTIONS", "Function", "Registry"]

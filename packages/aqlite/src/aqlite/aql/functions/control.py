@@ -1,4 +1,4 @@
-"""Control flow, assertions and calls by name. Source: "Miscellaneous functions in AQL" of ArangoDB 3.12."""
+"""Control flow and assertions. Source: "Miscellaneous functions in AQL" of ArangoDB 3.12."""
 
 from __future__ import annotations
 
@@ -119,33 +119,3 @@ def sleep(ctx: CallContext, seconds: Value) -> None:
 def version(ctx: CallContext) -> str:
     """Version of ArangoDB that aqlite answers as."""
     return ARANGODB_VERSION
-
-
-def _define_dynamic_calls() -> None:
-    # Imported here: the whole library must be there before one of its functions can call any other by name.
-    def called(ctx: CallContext, caller: str, name: Value, arguments: list[Value]) -> Value:
-        from aqlite.aql.functions import FUNCTIONS as LIBRARY
-
-        if type(name) is not str:
-            return warn(ctx, caller)
-        function = LIBRARY.get(name.upper())
-        if function is None:
-            raise ArangoError(1540, f"usage of unknown function '{name.upper()}()'")
-        if function.name in ("CALL", "APPLY"):
-            raise ArangoError(1578, f"disallowed dynamic call to '{function.name}'")
-        if not function.accepts(len(arguments)):
-            raise ArangoError(1541, f"invalid number of arguments for function '{function.name}()'")
-        return function.call(ctx, *arguments)
-
-    @FUNCTIONS.define("CALL", deterministic=False)
-    def call(ctx: CallContext, name: Value, *arguments: Value) -> Value:
-        return called(ctx, "CALL", name, list(arguments))
-
-    @FUNCTIONS.define("APPLY", deterministic=False)
-    def apply(ctx: CallContext, name: Value, arguments: Value = None) -> Value:
-        if arguments is not None and type(arguments) is not list:
-            return warn(ctx, "APPLY")
-        return called(ctx, "APPLY", name, arguments or [])
-
-
-_define_dynamic_calls()
