@@ -86,7 +86,7 @@ def test_a_second_process_is_refused(tmp_path, store):
 def test_another_format_version_is_refused(tmp_path, store):
     store._writer.execute("PRAGMA user_version = 99")
     store.close()
-    with pytest.raises(DataFolderError, match="data format 99, this aqlite reads format 1"):
+    with pytest.raises(DataFolderError, match="data format 99, this aqlite reads format 2"):
         Store(tmp_path / "data")
 
 

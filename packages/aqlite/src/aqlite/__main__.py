@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from aqlite.storage.files import DataFolderError
 
 PASSWORD_VARIABLE = "ARANGO_ROOT_PASSWORD"
 _SWITCH_SECONDS = 0.001
+_FULL_COLLECTIONS_EVERY = 10_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError:
         sys.stderr.write(f"aqlite: set {PASSWORD_VARIABLE} to the root password for the first start\n")
         return 2
+    # A full collection looks at every object there is, which stops all threads for long beside a query with a million
+    # rows; hardly anything of those is cyclic, so the young generations are collected as ever and the old one rarely.
+    gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], _FULL_COLLECTIONS_EVERY)
     # Queries hold the interpreter for long; switching often keeps short requests short beside them.
     sys.setswitchinterval(_SWITCH_SECONDS)
     config = uvicorn.Config(

@@ -10,6 +10,7 @@ from aqlite.aql import values as v
 from aqlite.aql.aggregates import Aggregator, aggregator
 from aqlite.aql.expressions import ExpressionCompiler, Frame
 from aqlite.aql.runtime import Runtime
+from aqlite.aql.sorting import sorted_in_steps
 from aqlite.aql.stages import Stage, rows_stage
 
 
@@ -64,13 +65,17 @@ def collect_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Sta
         before = runtime.memory
         groups = list(gather(frame).values())
         if node.sorted_output:
-            groups.sort(key=lambda group: [v.sort_key(value) for value in group.values])
+            groups = sorted_in_steps(groups, _sort_keys, check=runtime.context.check)
         for group in groups:
             into = () if node.into is None else (group.members,)
             yield (*group.values, *(state.result() for state in group.aggregators), *into)
         runtime.release(before)
 
     return rows_stage(runtime, _single, rows, [variable.slot for variable in outputs], emptied)
+
+
+def _sort_keys(group: _Group) -> list[tuple]:
+    return [v.sort_key(value) for value in group.values]
 
 
 def _single(_: Frame) -> Iterator[None]:

@@ -58,7 +58,8 @@ class QueryOptions:
 class QueryResult:
     """Outcome of a query: all rows, warnings (``code``, ``message``) and ArangoDB's statistics.
 
-    ``profile`` holds seconds by phase and ``plan`` the executed plan, when the options ask for them.
+    ``profile`` holds seconds by phase and ``plan`` the executed plan, when the options ask for them;
+    ``kept_bytes`` is about what the rows take.
     """
 
     rows: list[Any]
@@ -66,6 +67,7 @@ class QueryResult:
     stats: dict[str, Any]
     profile: dict[str, float] | None = None
     plan: dict[str, Any] | None = None
+    kept_bytes: int = 0
 
 
 def prepare(view: StoreView, text: str, bind_vars: Mapping[str, Any], full_count: bool = False) -> p.QueryPlan:
@@ -112,7 +114,7 @@ def run_query(
     runtime.statistics.started = started
     planned = time.monotonic()
     rows = list(_rows(runtime, plan))
-    result = QueryResult(rows, context.warnings, runtime.statistics.as_dict())
+    result = QueryResult(rows, context.warnings, runtime.statistics.as_dict(), kept_bytes=runtime.memory)
     if options.profile:
         result.profile = {"planning": planned - started, "executing": time.monotonic() - planned}
     if options.profile > 1:

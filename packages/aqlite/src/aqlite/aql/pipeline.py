@@ -19,6 +19,7 @@ from aqlite.aql.modify import modify_stage, upsert_stage
 from aqlite.aql.paths import path_stage
 from aqlite.aql.runtime import Runtime
 from aqlite.aql.scans import exact_vector_stage, index_documents, near_vector_stage
+from aqlite.aql.sorting import let_go, sorted_in_steps
 from aqlite.aql.stages import Stage, loop_stage
 from aqlite.aql.traversal import traversal_stage
 from aqlite.aql.window import window_stage
@@ -175,16 +176,22 @@ class Pipeline:
         closures = [self.expressions.compile(value) for value, _ in node.keys]
         directions = [descending for _, descending in node.keys]
         runtime = self.runtime
+        keys_of = _single_key(closures[0]) if len(closures) == 1 else _several_keys(closures, directions)
 
         def keyed(frame: Frame) -> Iterator[tuple]:
             for _ in source(frame):
-                yield [v.sort_key(closure(frame)) for closure in closures], runtime.keep_row(frame)
+                yield keys_of(frame), runtime.keep_row(frame)
 
         def stage(frame: Frame) -> Iterator[None]:
             before = runtime.memory
-            for _, row in _ordered(keyed(frame), directions, node.limit):
-                frame[:] = row
-                yield
+            rows = _ordered(keyed(frame), directions[0], node.limit, runtime.context.check)
+            rows.reverse()
+            try:
+                while rows:
+                    frame[:] = rows.pop()[1]
+                    yield
+            finally:
+                let_go(rows)
             runtime.release(before)
 
         return stage
@@ -219,7 +226,7 @@ def _once(frame: Frame) -> Iterator[None]:
     yield
 
 
-class _Descending:
+class _Turned:
     """Sort key in reverse order."""
 
     __slots__ = ("key",)
@@ -227,22 +234,36 @@ class _Descending:
     def __init__(self, key: tuple) -> None:
         self.key = key
 
-    def __lt__(self, other: _Descending) -> bool:
+    def __lt__(self, other: _Turned) -> bool:
         return other.key < self.key
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and self.key == other.key
+        return isinstance(other, _Turned) and self.key == other.key
 
 
-def _ordered(keyed: Iterator[tuple], directions: list[bool], limit: int | None) -> list[tuple]:
+def _single_key(closure: Closure) -> Callable[[Frame], tuple]:
+    return lambda frame: v.sort_key(closure(frame))
+
+
+def _several_keys(closures: list[Closure], directions: list[bool]) -> Callable[[Frame], tuple]:
+    """Keys that sort in the direction of the first one, which all directions are seen from."""
+    turned = [descending != directions[0] for descending in directions]
+    if not any(turned):
+        return lambda frame: tuple([v.sort_key(closure(frame)) for closure in closures])
+    parts = list(zip(closures, turned, strict=True))
+
+    def keys(frame: Frame) -> tuple:
+        return tuple([_Turned(v.sort_key(c(frame))) if turn else v.sort_key(c(frame)) for c, turn in parts])
+
+    return keys
+
+
+_FEW = 10_000
+
+
+def _ordered(keyed: Iterator[tuple], reverse: bool, limit: int | None, check: Callable[[], None]) -> list[tuple]:
     """(keys, row) pairs in order, equal keys in order of arrival; only the first ``limit`` when given."""
-    if all(directions) or not any(directions):
-        key, reverse = itemgetter(0), directions[0]
-        if limit is None:
-            return sorted(keyed, key=key, reverse=reverse)
+    key = itemgetter(0)
+    if limit is not None and limit <= _FEW:
         return (heapq.nlargest if reverse else heapq.nsmallest)(limit, keyed, key=key)
-
-    def mixed(pair: tuple) -> list:
-        return [_Descending(key) if down else key for key, down in zip(pair[0], directions, strict=True)]
-
-    return sorted(keyed, key=mixed) if limit is None else heapq.nsmallest(limit, keyed, key=mixed)
+    return sorted_in_steps(keyed, key, reverse=reverse, check=check)[:limit]

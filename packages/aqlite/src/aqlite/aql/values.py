@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from aqlite.aql.sorting import sorted_in_steps
 from aqlite.collation import collation_key
 from aqlite.errors import ArangoError
 
@@ -151,13 +152,22 @@ def sort_key(value: Value) -> tuple:
     return (5, tuple((_descending_name(name), sort_key(value[name])) for name in present))
 
 
+_MANY = 20_000
+"""More values than that are sorted in steps."""
+
+
 def sorted_values(values: Iterable[Value], *, reverse: bool = False) -> list[Value]:
     """Values in AQL order; lists of only numbers or only strings take a short cut."""
     values = list(values)
-    kinds = {type(value) for value in values}
-    if kinds <= {int, float}:
-        return sorted(values, reverse=reverse)
-    return sorted(values, key=collation_key if kinds == {str} else sort_key, reverse=reverse)
+    kinds = set(map(type, values))
+    key = None if kinds <= {int, float} else collation_key if kinds == {str} else sort_key
+    if len(values) > _MANY:
+        return sorted_in_steps(values, key or _itself, reverse=reverse)
+    return sorted(values, key=key, reverse=reverse)
+
+
+def _itself(value: Value) -> Value:
+    return value
 
 
 _TRUE_KEY, _FALSE_KEY = ("true",), ("false",)

@@ -13,6 +13,7 @@ from aqlite.aql.context import CallContext
 from aqlite.aql.expressions import UNSET, ExpressionCompiler, Frame
 from aqlite.aql.functions import FUNCTIONS
 from aqlite.aql.runtime import Runtime
+from aqlite.aql.sorting import sorted_in_steps
 from aqlite.aql.stages import Stage
 from aqlite.errors import ArangoError
 
@@ -46,7 +47,7 @@ def window_stage(runtime: Runtime, expressions: ExpressionCompiler, source: Stag
             for _ in source(frame)
         ]
         if position is not None:
-            rows.sort(key=lambda row: v.sort_key(row[0]))
+            rows = sorted_in_steps(rows, lambda row: v.sort_key(row[0]), check=check)
         bounds = bounds_of([row[0] for row in rows])
         columns = [[row[1][number] for row in rows] for number in range(len(names))]
         windows = [_Sliding(name, column) for name, column in zip(names, columns, strict=True)]

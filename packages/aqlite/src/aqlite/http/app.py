@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from contextlib import asynccontextmanager
@@ -19,20 +20,25 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aqlite.errors import ArangoError
-from aqlite.http import admin, documents, transactions
+from aqlite.http import admin, cursors, documents, queries, transactions
 from aqlite.http.access import check_access
-from aqlite.http.request import Reply, Request, decompressed, failure
+from aqlite.http.request import Reply, Request, WriteLockBusyError, decompressed, failure
 from aqlite.http.routes import ENDPOINTS, Endpoint, Handler
 from aqlite.services.server import Server
 from aqlite.services.users import unauthorized
+from aqlite.storage.store import Store
 
 logger = logging.getLogger("aqlite")
 
 _DATABASE_PREFIX = re.compile(r"/_db/([^/]+)(/.*)?\Z", re.DOTALL)
-# Most workers may wait for the write lock; those of open transactions, which may hold it, are counted apart.
-_WORKERS, _TRANSACTION_WORKERS = 48, 16
-# Reading one document takes less time than handing it to a worker does.
-_QUICK = (documents.get, admin.version)
+# Requests that read and requests that write have lanes of their own, so that no read waits for a thread behind writes.
+# A write does not wait for the write lock in a thread either. Those of open transactions, which may hold the lock, are
+# counted apart.
+_READERS, _WRITERS, _TRANSACTION_WORKERS = 32, 16, 16
+# These take less time than handing them to a worker does, and killing a query must not wait for one.
+_QUICK = (documents.get, admin.version, queries.kill)
+_READING_POSTS = (cursors.create, cursors.fetch, cursors.fetch_batch, cursors.delete, queries.parse, queries.explain)
+_LARGE_BODY = 2**18
 
 # Parts of ArangoDB's interface that aqlite knows but does not have.
 LEFT_OUT = (
@@ -57,7 +63,8 @@ def create_app(server: Server) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> Any:
-        app.state.workers = anyio.CapacityLimiter(_WORKERS)
+        app.state.readers = anyio.CapacityLimiter(_READERS)
+        app.state.writers = anyio.CapacityLimiter(_WRITERS)
         app.state.transaction_workers = anyio.CapacityLimiter(_TRANSACTION_WORKERS)
         yield
 
@@ -115,8 +122,33 @@ async def _answer(server: Server, http: HttpRequest, endpoint: Endpoint) -> Repl
     in_transaction = request.transaction_id is not None or handler in (transactions.commit, transactions.abort)
     if handler in _QUICK and not in_transaction:
         return run()
-    workers = http.app.state.transaction_workers if in_transaction else http.app.state.workers
-    return await anyio.to_thread.run_sync(run, limiter=workers)
+    reads = endpoint.method == "GET" or handler in _READING_POSTS
+    state = http.app.state
+    workers = state.transaction_workers if in_transaction else state.readers if reads else state.writers
+    request.may_wait = False
+    try:
+        try:
+            return await anyio.to_thread.run_sync(run, limiter=workers)
+        except WriteLockBusyError as busy:
+            await _lock_writer(server.store, busy.timeout)
+            request.holds_lock = True
+            return await anyio.to_thread.run_sync(run, limiter=state.writers)
+    finally:
+        if request.holds_lock:
+            server.store.unlock_writer()
+
+
+async def _lock_writer(store: Store, timeout: float) -> None:
+    """Wait for the write lock without a thread. Raises ArangoError 1200 after ``timeout`` seconds."""
+    waiter = store.write_lock.enqueue("another request")
+    try:
+        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(waiter.granted)), timeout)
+    except BaseException as error:
+        too_late = store.write_lock.timeout_error()
+        store.write_lock.withdraw(waiter)
+        if isinstance(error, asyncio.TimeoutError):
+            raise too_late from None
+        raise
 
 
 def _handled(handler: Handler, request: Request) -> Reply:
@@ -126,6 +158,8 @@ def _handled(handler: Handler, request: Request) -> Reply:
         reply.body = reply.encoded()
     except ArangoError as error:
         return failure(error)
+    except WriteLockBusyError:
+        raise
     except RecursionError:
         return failure(ArangoError(1524))
     except MemoryError:
@@ -165,7 +199,12 @@ async def _body(server: Server, http: HttpRequest) -> bytes:
         raise ArangoError(408) from None
     if size > limit:
         raise ArangoError(413, f"payload too large: {size} bytes, at most {limit} are taken")
-    return decompressed(b"".join(chunks), http.headers.get("content-encoding", ""), limit)
+    whole = partial(_whole_body, chunks, http.headers.get("content-encoding", ""), limit)
+    return await anyio.to_thread.run_sync(whole) if size > _LARGE_BODY else whole()
+
+
+def _whole_body(chunks: list[bytes], encoding: str, limit: int) -> bytes:
+    return decompressed(b"".join(chunks), encoding, limit)
 
 
 async def _routing_error(http: HttpRequest, error: Exception) -> Response:

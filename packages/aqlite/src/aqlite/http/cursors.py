@@ -39,6 +39,7 @@ def create(request: Request) -> Reply:
         count=len(result.rows) if counted else None,
         extra=extra,
         allow_retry=bool(options.get("allowRetry")),
+        size=result.kept_bytes,
     )
     first = cursor.next_batch()
     if "id" in first:

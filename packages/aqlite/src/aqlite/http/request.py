@@ -54,12 +54,22 @@ def failure(error: ArangoError) -> Reply:
     )
 
 
+class WriteLockBusyError(Exception):
+    """The handler has to run again with the write lock, which is to be had within ``timeout`` seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self.timeout = timeout
+
+
 @dataclass
 class Request:
     """A request whose user is known and whose body is read.
 
     Attributes:
         path: parameters of the route.  query: last value of every query parameter.  headers: by lower-case name.
+        may_wait: whether the thread may wait for the write lock; else ``WriteLockBusyError`` says that it has to.
+        holds_lock: somebody took the write lock for the request, which has not used it yet.
     """
 
     server: Server
@@ -70,6 +80,8 @@ class Request:
     query: dict[str, str]
     headers: Mapping[str, str]
     body: bytes
+    may_wait: bool = True
+    holds_lock: bool = False
 
     @cached_property
     def json(self) -> Any:
@@ -116,7 +128,7 @@ class Request:
         if self.transaction_id is not None:
             opened = self.server.transactions.using(self.transaction_id, self.database, self.user)
         else:
-            opened = self.server.store.write(self.database)
+            opened = self._own_transaction()
         with opened as view:
             if not view.writable:
                 raise ArangoError(1652, "unregistered collection used in transaction: no write access declared")
@@ -131,12 +143,35 @@ class Request:
         """
         if self.transaction_id is not None:
             raise ArangoError(1653, "disallowed operation inside transaction")
-        with self.server.store.write(self.database) as view:
+        with self._own_transaction() as view:
             before = _names_by_id(view)
             yield self._authorized(view)
             after = _names_by_id(view)
         if after != before:
             self.server.users.follow_collections(self.database, before, after, creator=self.user)
+
+    @contextmanager
+    def _own_transaction(self) -> Iterator[Transaction]:
+        self.lock_writer(self.server.limits.lock_seconds)
+        with self.server.store.write(self.database, locked=True) as view:
+            yield view
+
+    def lock_writer(self, timeout: float, holder: str = "another request") -> None:
+        """Take the write lock, or the one that was taken for the request; whoever calls this releases it.
+
+        Raises:
+            WriteLockBusyError: the lock is not free and the request may not wait in its thread.
+            ArangoError: 1200 after ``timeout`` seconds.
+        """
+        store = self.server.store
+        if self.holds_lock:
+            store.write_lock.rename(holder)
+        elif not store.try_lock_writer(holder):
+            if not self.may_wait:
+                raise WriteLockBusyError(timeout)
+            store.lock_writer(timeout, holder)
+        # What the handler has done once must not be done again: from here on it waits where it is.
+        self.holds_lock, self.may_wait = False, True
 
     def _authorized(self, view: Snapshot) -> Any:
         view.permits = everything if self.user == ROOT else self._permits

@@ -25,7 +25,7 @@ def begin(request: Request) -> Reply:
     if type(timeout) not in (int, float) or timeout < 0:
         raise ArangoError(10, "lockTimeout must be a non-negative number")
     timeout = min(timeout or request.server.limits.lock_seconds, 900)
-    started = request.server.transactions.begin(request.database, request.user, write, timeout)
+    started = request.server.transactions.begin(request.database, request.user, write, timeout, request.lock_writer)
     return ok({"result": {"id": started.id, "status": started.status}}, 201)
 
 

@@ -16,7 +16,7 @@ _MAX_CURSORS = 1000
 
 @dataclass
 class Cursor:
-    """The rest of a result. ``last`` keeps the batch sent last, for clients that ask again."""
+    """The rest of a result, about ``size`` bytes. ``last`` keeps the batch sent last, for clients that ask again."""
 
     id: str
     database: str
@@ -27,6 +27,7 @@ class Cursor:
     count: int | None
     extra: dict[str, Any]
     allow_retry: bool
+    size: int = 0
     position: int = 0
     batch: int = 1
     last: dict[str, Any] = field(default_factory=dict)
@@ -63,15 +64,23 @@ class Cursor:
 class CursorRegistry:
     """Open cursors by id."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._cursors: dict[str, Cursor] = {}
         self._lock = threading.Lock()
 
     def add(self, cursor: Cursor) -> None:
-        """Keep a cursor. Raises ArangoError 32 when there are too many."""
+        """Keep a cursor. Raises ArangoError 32 when there are too many, or when all together hold too much."""
         with self._lock:
             if len(self._cursors) >= _MAX_CURSORS:
                 raise ArangoError(32, f"too many open cursors, at most {_MAX_CURSORS}; close some or lower their ttl")
+            held = sum(other.size for other in self._cursors.values())
+            if held + cursor.size > self._max_bytes:
+                raise ArangoError(
+                    32,
+                    f"open cursors hold about {held} bytes and this result {cursor.size}, at most {self._max_bytes} "
+                    "are allowed; read or close some, or ask for fewer rows",
+                )
             self._cursors[cursor.id] = cursor
 
     def find(self, id_: str, database: str, user: str) -> Cursor:

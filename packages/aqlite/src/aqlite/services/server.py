@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aqlite.aql import build_parser
 from aqlite.errors import ArangoError
 from aqlite.services.cursors import CursorRegistry
-from aqlite.services.jobs import JobRegistry
+from aqlite.services.jobs import JobLimits, JobRegistry
 from aqlite.services.queries import QueryRegistry
 from aqlite.services.transactions import TransactionRegistry
 from aqlite.services.users import ROOT, Users
 from aqlite.storage.expiry import remove_expired
 from aqlite.storage.store import Store
+
+logger = logging.getLogger("aqlite")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class Limits:
         transaction_idle_seconds: an idle stream transaction is aborted after that time.
         lock_seconds: how long a write waits for another writer.
         expiry_seconds: pause between two searches for expired documents.
+        open_transactions: stream transactions that may be open at a time; each takes file descriptors.
+        cursor_bytes: what the results of all open cursors may take.
+        wal_bytes: size of the write-ahead log that readers of old snapshots may cause.
+        jobs: background jobs and their results.
     """
 
     body_bytes: int = 64 * 2**20
@@ -40,6 +47,10 @@ class Limits:
     transaction_idle_seconds: float = 60.0
     lock_seconds: float = 15.0
     expiry_seconds: float = 30.0
+    open_transactions: int = 128
+    cursor_bytes: int = 2**30
+    wal_bytes: int = 2**30
+    jobs: JobLimits = field(default_factory=JobLimits)
 
 
 class Server:
@@ -57,17 +68,21 @@ class Server:
         self.limits = limits or Limits()
         self.started = time.time()
         self.id = secrets.token_hex(8)
-        self.store = Store(folder, lock_timeout=self.limits.lock_seconds, max_bytes=max_bytes)
+        self.store = Store(
+            folder, lock_timeout=self.limits.lock_seconds, max_bytes=max_bytes, wal_bytes=self.limits.wal_bytes
+        )
         self.users = Users(self.store)
         if ROOT not in self.users:
             if not root_password:
                 self.store.close()
                 raise ValueError("a new data folder needs a root password")
             self.users.create(ROOT, root_password)
-        self.cursors = CursorRegistry()
+        self.cursors = CursorRegistry(self.limits.cursor_bytes)
         self.queries = QueryRegistry()
-        self.jobs = JobRegistry()
-        self.transactions = TransactionRegistry(self.store, self.limits.transaction_idle_seconds)
+        self.jobs = JobRegistry(lambda reply: len(reply.body or b""), self.limits.jobs)
+        self.transactions = TransactionRegistry(
+            self.store, self.limits.transaction_idle_seconds, self.limits.open_transactions
+        )
         build_parser()  # so that no client waits for its tables
         self._stop = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
@@ -84,17 +99,26 @@ class Server:
         self.store.close()
 
     def _keep_house(self) -> None:
-        last_expiry = time.monotonic()
+        """Tidy up every second until the server closes; a task that fails stops neither others nor the next round."""
+        tasks = (
+            (self.cursors.drop_expired, 1.0),
+            (self.transactions.abort_idle, 1.0),
+            (self.expire_documents, self.limits.expiry_seconds),
+        )
+        due = {task: time.monotonic() + pause for task, pause in tasks}
         while not self._stop.wait(1.0):
-            self.cursors.drop_expired()
-            self.transactions.abort_idle()
-            if time.monotonic() - last_expiry >= self.limits.expiry_seconds:
-                last_expiry = time.monotonic()
-                self.expire_documents()
+            for task, pause in tasks:
+                if time.monotonic() >= due[task]:
+                    try:
+                        task()
+                    except Exception:
+                        logger.exception("%s failed; it is tried again", task.__name__)
+                    due[task] = time.monotonic() + pause
 
     def expire_documents(self) -> int:
         """Remove documents whose ttl index says so; returns how many. A busy or full store is tried again later."""
         try:
             return remove_expired(self.store, time.time())
-        except ArangoError:
+        except ArangoError as error:
+            logger.warning("documents could not be expired: %s", error)
             return 0

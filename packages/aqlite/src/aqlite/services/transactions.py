@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,9 @@ from aqlite.storage.store import Store, reported
 from aqlite.storage.transaction import Transaction
 
 _REMEMBERED = 1000
+LockWriter = Callable[[float, str], None]
+"""Takes the store's write lock within a number of seconds for a holder; raises ArangoError 1200."""
+
 RUNNING, COMMITTED, ABORTED = "running", "committed", "aborted"
 
 
@@ -35,11 +38,11 @@ class StreamTransaction:
         self.view: Snapshot | None = None
         self._store = store
 
-    def start(self, write: frozenset[str], lock_timeout: float) -> None:
+    def start(self, write: frozenset[str], lock_writer: LockWriter, lock_timeout: float) -> None:
         """Take the snapshot, and the write lock when collections are to be written."""
         with reported():
             if write:
-                self._store.lock_writer(lock_timeout, f"stream transaction {self.id}")
+                lock_writer(lock_timeout, f"stream transaction {self.id}")
                 try:
                     view = self._store.begin(self.database)
                     view.writable_names = frozenset(view.find(name).name for name in write)
@@ -80,19 +83,42 @@ class StreamTransaction:
 class TransactionRegistry:
     """Open stream transactions, and how the recent ones ended."""
 
-    def __init__(self, store: Store, idle_seconds: float) -> None:
+    def __init__(self, store: Store, idle_seconds: float, most: int) -> None:
         self._store = store
+        self._most = most
+        self._starting = 0
         self._idle_seconds = idle_seconds
         self._open: dict[str, StreamTransaction] = {}
         self._ended: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, database: str, user: str, write: frozenset[str], lock_timeout: float) -> StreamTransaction:
-        """Start a transaction. Raises ArangoError 1200 when the write lock is not free in time."""
-        transaction = StreamTransaction(self._store, str(self._store.next_tick()), database, user)
-        transaction.start(write, lock_timeout)
+    def begin(
+        self,
+        database: str,
+        user: str,
+        write: frozenset[str],
+        lock_timeout: float,
+        lock_writer: LockWriter | None = None,
+    ) -> StreamTransaction:
+        """Start a transaction.
+
+        Raises:
+            ArangoError: 1200 when the write lock is not free in time, 32 when too many transactions are open.
+        """
         with self._lock:
-            self._open[transaction.id] = transaction
+            if len(self._open) + self._starting >= self._most:
+                raise ArangoError(
+                    32, f"too many open transactions, at most {self._most}; commit or abort some, or wait for idle ones"
+                )
+            self._starting += 1
+        try:
+            transaction = StreamTransaction(self._store, str(self._store.next_tick()), database, user)
+            transaction.start(write, lock_writer or self._store.lock_writer, lock_timeout)
+            with self._lock:
+                self._open[transaction.id] = transaction
+        finally:
+            with self._lock:
+                self._starting -= 1
         return transaction
 
     @contextmanager

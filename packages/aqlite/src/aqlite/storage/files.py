@@ -16,6 +16,7 @@ FORMAT_VERSION = 2
 """Format 2 keeps vectors in tables of their own; format 1 kept trained Faiss indexes and is migrated on opening."""
 _APPLICATION_ID = 0x41514C54  # "AQLT"
 _FILE_NAME = "aqlite.db"
+BUSY_MS = 5000
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -81,10 +82,17 @@ class DataFolder:
         """Release the folder."""
         os.close(self._lock)
 
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        try:
+            return self.path.with_name(f"{_FILE_NAME}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def connect(self, *, cache_kib: int = 2048) -> sqlite3.Connection:
         """A connection in autocommit mode: durable commits, write-ahead log, own page cache of ``cache_kib`` KiB."""
         connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, cached_statements=1024, timeout=5.0
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=1024, timeout=BUSY_MS / 1000
         )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +12,16 @@ from aqlite.storage import ddl
 from aqlite.storage.cache import DocumentCache
 from aqlite.storage.catalog import Catalog, catalog_version, load_catalog
 from aqlite.storage.columns import ColumnCache
-from aqlite.storage.files import DataFolder, storage_error
+from aqlite.storage.files import BUSY_MS, DataFolder, storage_error
 from aqlite.storage.indexes.vector_lists import ListCache
 from aqlite.storage.revisions import RevisionClock
 from aqlite.storage.shared import Shared, Ticks
 from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.transaction import Transaction
+from aqlite.storage.write_lock import WriteLock
 
 _IDLE_CONNECTIONS = 8
+_LOG_WAIT_MS = 1000
 _WRITER_CACHE_KIB = 16 * 1024
 
 
@@ -33,6 +34,7 @@ class Store:
         lock_timeout: seconds a writer waits for another one.
         vector_bytes: bound of the cache of vector indexes' lists.
         max_bytes: bound of the data file's size, ``None`` for none.
+        wal_bytes: size of the write-ahead log beyond which no transaction begins while readers keep it from shrinking.
 
     Raises:
         DataFolderError: the folder is in use, of another format, or damaged.
@@ -46,11 +48,12 @@ class Store:
         vector_bytes: int = 2**30,
         lock_timeout: float = 15.0,
         max_bytes: int | None = None,
+        wal_bytes: int = 2**30,
     ) -> None:
         self._folder = DataFolder(folder, max_bytes=max_bytes)
         self._writer = self._folder.connect(cache_kib=_WRITER_CACHE_KIB)
-        self._write_lock = threading.Lock()
-        self._lock_holder = ""
+        self.write_lock = WriteLock()
+        self._wal_bytes = wal_bytes
         self.lock_timeout = lock_timeout
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
@@ -82,7 +85,8 @@ class Store:
 
     def close(self) -> None:
         """Wait for the writer, close all files and release the folder; closing again does nothing."""
-        with self._write_lock:
+        self.write_lock.acquire(None, "the closing store")
+        try:
             if self._closed:
                 return
             self._closed = True
@@ -90,6 +94,8 @@ class Store:
                 self._idle.pop().close()
             self._writer.close()
             self._folder.close()
+        finally:
+            self.write_lock.release()
 
     def has_database(self, name: str) -> bool:
         """Whether a database of that name exists now."""
@@ -153,14 +159,20 @@ class Store:
 
     # --- writing ----------------------------------------------------------------------------------------------
     @contextmanager
-    def write(self, database: str, *, lock_timeout: float | None = None) -> Iterator[Transaction]:
+    def write(self, database: str, *, lock_timeout: float | None = None, locked: bool = False) -> Iterator[Transaction]:
         """A writing transaction for the length of the block: committed at its end, rolled back when it raises.
+
+        Args:
+            database: its name.
+            lock_timeout: seconds to wait for the write lock, the store's own number by default.
+            locked: the caller holds the lock already; it is released at the end all the same.
 
         Raises:
             ArangoError: 1228; 1200 when another transaction held the write lock for ``lock_timeout`` seconds;
-                1104 when the disk is full.
+                1104 when the disk is full; 32 when the write-ahead log is.
         """
-        self.lock_writer(self.lock_timeout if lock_timeout is None else lock_timeout)
+        if not locked:
+            self.lock_writer(self.lock_timeout if lock_timeout is None else lock_timeout)
         try:
             with self._writing(database, None) as view:
                 yield view
@@ -183,19 +195,41 @@ class Store:
         Raises:
             ArangoError: 1200 after ``timeout`` seconds, 30 when the store is closed.
         """
-        if not self._write_lock.acquire(timeout=timeout):
-            raise ArangoError(1200, f"conflict: timeout waiting for the write lock, held by {self._lock_holder}")
+        self.write_lock.acquire(timeout, holder)
         if self._closed:
-            self._write_lock.release()
+            self.write_lock.release()
             raise ArangoError(30)
-        self._lock_holder = holder
+
+    def try_lock_writer(self, holder: str = "another request") -> bool:
+        """Take the write lock if it is free now. Raises ArangoError 30 when the store is closed."""
+        if self._closed:
+            raise ArangoError(30)
+        return self.write_lock.try_acquire(holder)
 
     def unlock_writer(self) -> None:
         """Let the next writer in."""
-        self._write_lock.release()
+        self.write_lock.release()
+
+    def _check_log(self) -> None:
+        """Raises ArangoError 32 when the write-ahead log is too large and readers keep it from being taken over."""
+        size = self._folder.log_bytes()
+        if size <= self._wal_bytes:
+            return
+        self._writer.execute(f"PRAGMA busy_timeout = {_LOG_WAIT_MS}")
+        ((busy, _, _),) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._writer.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        if busy:
+            raise ArangoError(
+                32,
+                f"the write-ahead log has {size} bytes, at most {self._wal_bytes} are allowed, and a reader that began "
+                "long ago keeps it from shrinking; end long queries and open transactions, or try again later",
+            )
 
     def begin(self, database: str, catalog: Catalog | None = None) -> Transaction:
         """Start a writing transaction; the caller holds the write lock."""
+        if self._closed:
+            raise ArangoError(30)
+        self._check_log()
         self._writer.execute("BEGIN IMMEDIATE")
         return Transaction(self.shared, self._writer, catalog or self._catalog_of(self._writer), database)
 
