@@ -1,7 +1,8 @@
 """Measure the project's claims: ``python benchmarks/run.py [id ...]``, all of them without an id.
 
-Writes ``benchmarks/results.json`` (``machine`` and a list of ``{id, value, unit, peer, ratio, bar, holds, note,
-measured}``) and ``benchmarks/RESULTS.md``. Ids that were not asked for keep their earlier result.
+Writes ``benchmarks/results.json`` (``machine``, and a list of ``{id, value, unit, peer, ratio, bar, holds, note,
+measured, commit}``) and ``benchmarks/RESULTS.md``. Ids that were not asked for keep their earlier result when it is of
+this machine and this commit; others are dropped, since figures of different code do not belong into one table.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import json
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,9 +31,9 @@ sys.path.append(str(FOLDER.parent / "packages/aqlite/benchmarks"))  # aqlite bri
 MODULES: dict[str, tuple[str, ...]] = {
     "bench_stack": ("stack_start", "server_memory"),
     "bench_text": (
+        "text_like_for_like",
+        "embed_vs_one_by_one",
         "embed_vs_classic",
-        "embed_vs_sentence_transformers",
-        "embed_vs_sentence_transformers_bf16",
         "embed_min_cosine",
         "ensemble_latency",
         "zero_shot_auc",
@@ -86,11 +88,7 @@ def measure(ids: set[str]) -> list[dict]:
                 print(row_text(result), flush=True)
         except Exception as error:
             for name in sorted(wanted - done):
-                note = f"failed: {type(error).__name__}: {error}".splitlines()[0]
-                results.append(
-                    dict.fromkeys(("value", "unit", "peer", "ratio", "bar"))
-                    | {"id": name, "note": note, "holds": False}
-                )
+                results.append(failed(name, error))
                 print(row_text(results[-1]), flush=True)
     return results
 
@@ -109,12 +107,23 @@ def row_text(result: dict) -> str:
     return f"{result['id']:36s} {value:>14s}{ratio}; bar {result['bar']}: {state}. {result['note'] or ''}"
 
 
-def merge(results: list[dict], machine: dict) -> dict:
-    """Earlier results with the new ones in their place; results of another machine are dropped."""
-    earlier = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"machine": machine, "results": []}
-    kept = {r["id"]: r for r in earlier["results"]} if earlier["machine"] == machine else {}
+def code_version() -> str:
+    """The last commit that changed more than the results themselves, with ``+`` where files differ from it."""
+    only_code = ["--", ".", ":!benchmarks/results.json", ":!benchmarks/RESULTS.md"]
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments, *only_code]
+        return subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True).stdout.strip()
+
+    return git("log", "-1", "--format=%h") + ("+" if git("status", "--porcelain") else "")
+
+
+def merge(earlier: dict, results: list[dict], machine: dict, commit: str) -> dict:
+    """Earlier results with the new ones in their place; results of another machine or commit are dropped."""
+    same_machine = earlier.get("machine") == machine
+    kept = {r["id"]: r for r in earlier.get("results", []) if same_machine and r.get("commit") == commit}
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
-    kept |= {result["id"]: {**result, "measured": now} for result in results}
+    kept |= {result["id"]: {**result, "measured": now, "commit": commit} for result in results}
     return {"machine": machine, "results": [kept[name] for name in ALL_IDS if name in kept]}
 
 
@@ -123,7 +132,9 @@ def markdown(report: dict) -> str:
     facts = ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in report["machine"].items() if value is not None
     )
-    lines = ["# Measured claims", "", f"`make bench` on: {facts}. A ratio compares with its peer in the same run.", ""]
+    commits = ", ".join(sorted({result["commit"] for result in report["results"]}))
+    lines = ["# Measured claims", "", f"`make bench` at commit {commits} on: {facts}."]
+    lines += ["A ratio compares with its peer in the same run.", ""]
     lines += ["| id | value | peer | ratio | bar | holds | note |", "|---|---|---|---|---|---|---|"]
     for r in report["results"]:
         value = "-" if r["value"] is None else f"{r['value']:.4g} {r['unit'] or ''}".strip()
@@ -150,7 +161,8 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(ALL_IDS)}")
     results = measure(ids)
-    report = merge(results, machine_facts())
+    earlier = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    report = merge(earlier, results, machine_facts(), code_version())
     write_text(RESULTS, json.dumps(report, indent=2) + "\n")
     write_text(TABLE, markdown(report))
     table = Table("id", "value", "peer", "ratio", "bar", "holds", title=f"Measured; all results are in {TABLE.name}")
