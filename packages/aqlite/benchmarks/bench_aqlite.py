@@ -12,7 +12,9 @@ import tempfile
 import threading
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +24,13 @@ import orjson
 import psutil
 from arango import ArangoClient
 from arango.database import StandardDatabase
+from arango.exceptions import AQLQueryExecuteError
 
 PASSWORD = "benchmark"
 WIDTH, MOVIES = 384, 4803
 VERTICES, EDGES = 20_000, 60_000
 CLIENTS, CLIENT_SECONDS, READ_SHARE = 8, 60.0, 0.8
+WRITERS, SORTED_ROWS, MANY, ATTEMPTS = 48, 1_000_000, 500_000, 10_000
 
 CLASSIC_COSINE = """
 FOR d IN movies
@@ -79,11 +83,14 @@ class RunningServer:
 
 
 def measure(ids: set[str]) -> Iterator[dict]:
-    """Yield the results of the benchmarks asked for; ``BENCHMARKS`` has their ids."""
+    """Yield the results of the benchmarks asked for; ``BENCHMARKS`` and ``MANY_VECTORS`` have their ids."""
     for identifier, benchmark in BENCHMARKS.items():
         if identifier in ids:
             with running_server() as server:
                 yield {"id": identifier, **benchmark(server)}
+    if ids & set(MANY_VECTORS):
+        with running_server() as server:
+            yield from (result for result in many_vectors(server) if result["id"] in ids)
 
 
 @contextmanager
@@ -268,13 +275,174 @@ def concurrency(server: RunningServer) -> dict:
     return at_most(1000 * percentile(times, 0.99), "ms", 100.0, note, sound=not failures and growth < 0.1)
 
 
+def fairness(server: RunningServer) -> dict:
+    """99th percentile of the times of eight readers beside 48 writers."""
+    vectors = load_movies(server.db)
+    server.db.create_collection("visits")
+    server.db.create_collection("products").import_bulk([{"_key": str(n)} for n in range(VERTICES)], batch_size=5000)
+    deadline = time.perf_counter() + CLIENT_SECONDS
+    writers = [_Writer(server.port, seed, vectors, deadline) for seed in range(WRITERS)]
+    readers = [_Reader(server.port, WRITERS + seed, vectors, deadline) for seed in range(CLIENTS)]
+    for client in (*writers, *readers):
+        client.start()
+    for client in (*writers, *readers):
+        client.join()
+    times = [seconds for reader in readers for seconds in reader.times]
+    written = sum(len(writer.times) for writer in writers)
+    failures = [failure for client in (*writers, *readers) for failure in client.failures]
+    note = (
+        f"read p99 of {len(times):,} reads of {CLIENTS} readers beside {written:,} writes of {WRITERS} writers in "
+        f"{CLIENT_SECONDS:.0f} s, clients on the same cores; p50 {1000 * statistics.median(times):.1f} ms, "
+        f"{len(failures)} errors"
+    )
+    return at_most(1000 * percentile(times, 0.99), "ms", 100.0, note, sound=not failures)
+
+
+def ping_under_sort(server: RunningServer) -> dict:
+    """Longest ping while a million rows are sorted, and how long killing such a query takes."""
+    query = f"FOR i IN 1..{SORTED_ROWS} SORT RAND() RETURN i"
+    with ThreadPoolExecutor(1) as pool:
+        sorting = pool.submit(server.db.aql.execute, query, batch_size=10, memory_limit=2**31)
+        pings = _pings(server.port, sorting)
+        sorting.result().close()
+        late = _seconds_until_killed(pool, server, max_runtime=2.0) - 2.0
+        after_kill = _seconds_until_killed(pool, server)
+    note = (
+        f"longest of {len(pings):,} pings while {SORTED_ROWS:,} rows are sorted, p50 "
+        f"{1000 * statistics.median(pings):.1f} ms; maxRuntime ended such a query {late:.2f} s late, kill after "
+        f"{after_kill:.2f} s"
+    )
+    return at_most(1000 * max(pings), "ms", 100.0, note, sound=late <= 1 and after_kill <= 1)
+
+
+def _pings(port: int, until: Future) -> list[float]:
+    """Seconds of one ping after the other."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    times = []
+    while not until.done():
+        start = time.perf_counter()
+        connection.request("GET", "/_api/version", headers=_authorization())
+        connection.getresponse().read()
+        times.append(time.perf_counter() - start)
+        time.sleep(0.01)
+    connection.close()
+    return times
+
+
+def _seconds_until_killed(pool: ThreadPoolExecutor, server: RunningServer, max_runtime: float | None = None) -> float:
+    """Seconds that a long sort runs on after its start (``max_runtime``) or after it was killed."""
+    query = f"FOR i IN 1..{SORTED_ROWS} SORT RAND() RETURN i"
+    start = time.perf_counter()
+    sorting = pool.submit(server.db.aql.execute, query, memory_limit=2**31, max_runtime=max_runtime)
+    if max_runtime is None:
+        time.sleep(2.0)
+        (running,) = server.db.aql.queries()
+        start = time.perf_counter()
+        server.db.aql.kill(running["id"])
+    error = sorting.exception()
+    if not isinstance(error, AQLQueryExecuteError) or error.error_code != 1500:
+        raise RuntimeError(f"the sort was not killed: {error!r}")
+    return time.perf_counter() - start
+
+
+def many_vectors(server: RunningServer) -> Iterator[dict]:
+    """Search, insertion and memory with half a million vectors in one indexed collection."""
+    vectors = _load_many(server)
+    params = {"metric": "cosine", "dimension": WIDTH, "nLists": 1000, "defaultNProbe": 24, "trainingIterations": 8}
+    start = time.perf_counter()
+    server.db.collection("movies").add_index({"type": "vector", "fields": ["embedding"], "params": params})
+    built = time.perf_counter() - start
+    queries = query_vectors(vectors, 40)
+    exact = [{str(n) for n in np.argpartition(-(vectors @ query), 10)[:10]} for query in queries.astype(np.float32)]
+    found = [set(ask(server.db, NEAR_COSINE, vector=query.tolist())) for query in queries]
+    recall = statistics.mean(len(wanted & got) / 10 for wanted, got in zip(exact, found, strict=True))
+    milliseconds = 1000 * median_query(server.db, NEAR_COSINE, queries)
+    peer = 1000 * statistics.median(timed(lambda: np.argpartition(-(vectors @ vectors[7]), 10)[:10], 10))
+    note = f"top 10 of {MANY:,} x {WIDTH}, 1,000 lists, 24 probed, recall@10 {recall:.3f}; index built in {built:.0f} s"
+    yield {
+        "id": "aqlite_vectors_search",
+        **at_most(milliseconds, "ms", 30.0, note, sound=recall >= 0.95, peer=peer, peer_name="NumPy, exact"),
+    }
+    yield {"id": "aqlite_vectors_insert", **_insert_and_find(server, queries)}
+    for query in query_vectors(vectors, 400):  # until nearly every list has been looked at
+        ask(server.db, NEAR_COSINE, vector=query.tolist())
+    note = f"peak; {MANY:,} vectors imported, indexed, searched; {server.resident_bytes / 2**30:.2f} GB at the end"
+    yield {"id": "aqlite_vectors_memory", **at_most(server.peak_bytes / 2**30, "GB", 2.5, note)}
+
+
+def _load_many(server: RunningServer) -> np.ndarray:
+    """Collection ``movies`` with ``MANY`` unit vectors around 2,000 topics; returns them, float32 [MANY, WIDTH]."""
+    generator = np.random.default_rng(3)
+    topics = generator.normal(size=(2000, WIDTH)).astype(np.float32)
+    vectors = np.empty((MANY, WIDTH), dtype=np.float32)
+    server.db.create_collection("movies")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    for start in range(0, MANY, 2000):
+        stop = min(start + 2000, MANY)
+        block = topics[generator.integers(len(topics), size=stop - start)]
+        block = block + generator.normal(scale=0.7, size=block.shape).astype(np.float32)
+        vectors[start:stop] = block / np.linalg.norm(block, axis=1, keepdims=True)
+        lines = [
+            orjson.dumps({"_key": str(n), "embedding": vectors[n]}, option=orjson.OPT_SERIALIZE_NUMPY)
+            for n in range(start, stop)
+        ]
+        path = "/_api/import?collection=movies&type=documents"
+        connection.request("POST", path, body=b"\n".join(lines), headers=_authorization())
+        answer = orjson.loads(connection.getresponse().read())
+        if answer.get("created") != stop - start:
+            raise RuntimeError(f"import failed: {answer}")
+    connection.close()
+    return vectors
+
+
+def _insert_and_find(server: RunningServer, queries: np.ndarray) -> dict:
+    """Median time from sending a new vector until a search has answered with it."""
+    movies = server.db.collection("movies")
+    times = []
+    for number, query in enumerate(queries.tolist()):
+        start = time.perf_counter()
+        movies.insert({"_key": f"new{number}", "embedding": query}, silent=True)
+        found = ask(server.db, NEAR_COSINE, vector=query)
+        times.append(time.perf_counter() - start)
+        if found[0] != f"new{number}":
+            raise RuntimeError("a new vector is not found")
+    note = (
+        f"median of {len(times)} times: insert one more than {MANY:,} x {WIDTH}, search, found; "
+        f"longest {1000 * max(times):.0f} ms"
+    )
+    return at_most(1000 * statistics.median(times), "ms", 50.0, note)
+
+
+def open_transactions(server: RunningServer) -> dict:
+    """File descriptors more than before after many attempts to open stream transactions that nobody ends."""
+    server.db.create_collection("c")
+    files, memory_before = server.process.num_fds(), server.resident_bytes
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    body = orjson.dumps({"collections": {"read": ["c"]}})
+    statuses = Counter()
+    for _ in range(ATTEMPTS):
+        connection.request("POST", "/_api/transaction/begin", body=body, headers=_authorization())
+        answer = connection.getresponse()
+        answer.read()
+        statuses[answer.status] += 1
+    connection.close()
+    grown = (server.resident_bytes - memory_before) / 2**20
+    works = server.db.collection("c").count() == 0
+    note = (
+        f"file descriptors after {ATTEMPTS:,} attempts: {statuses[201]} opened, {statuses[503]} refused with an error; "
+        f"memory {grown:+.0f} MB"
+    )
+    sound = works and grown < 200 and statuses[201] + statuses[503] == ATTEMPTS
+    return at_most(server.process.num_fds() - files, "descriptors", 500, note, sound=sound)
+
+
 class _Client(threading.Thread):
     """One client with a connection of its own; asks without a pause until the deadline."""
 
     def __init__(self, port: int, seed: int, vectors: np.ndarray, deadline: float) -> None:
         super().__init__()
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self._headers = {"authorization": "Basic " + b64encode(f"root:{PASSWORD}".encode()).decode()}
+        self._headers = _authorization()
         self._chance = random.Random(seed)
         self._vectors = vectors
         self._deadline = deadline
@@ -310,8 +478,26 @@ class _Client(threading.Thread):
         return _cursor(NEAR_COSINE, vector=vector)
 
 
+class _Writer(_Client):
+    def _request(self) -> tuple[str, str, bytes | None]:
+        product = self._chance.randrange(VERTICES)
+        return "POST", "/_api/document/visits", orjson.dumps({"product": product, "at": time.time()})
+
+
+class _Reader(_Client):
+    def _request(self) -> tuple[str, str, bytes | None]:
+        if self._chance.random() < 0.5:
+            return "GET", f"/_api/document/movies/{self._chance.randrange(MOVIES)}", None
+        key = str(self._chance.randrange(VERTICES))
+        return _cursor("FOR d IN products FILTER d._key == @key RETURN d", key=key)
+
+
 def _cursor(query: str, **variables: object) -> tuple[str, str, bytes]:
     return "POST", "/_api/cursor", orjson.dumps({"query": query, "bindVars": variables})
+
+
+def _authorization() -> dict[str, str]:
+    return {"authorization": "Basic " + b64encode(f"root:{PASSWORD}".encode()).decode()}
 
 
 # --- measuring ------------------------------------------------------------------------------------------------
@@ -386,4 +572,9 @@ BENCHMARKS: dict[str, Callable[[RunningServer], dict]] = {
     "aqlite_two_hops": two_hops,
     "aqlite_memory": memory,
     "aqlite_concurrency": concurrency,
+    "aqlite_fairness": fairness,
+    "aqlite_ping_under_sort": ping_under_sort,
+    "aqlite_open_transactions": open_transactions,
 }
+MANY_VECTORS = ("aqlite_vectors_search", "aqlite_vectors_insert", "aqlite_vectors_memory")
+"""Measured one after the other on the same server, because loading it takes minutes."""

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import orjson
 import psutil
 import pytest
 import requests
 from arango.exceptions import AQLQueryExecuteError
+from hypothesis import given
+from hypothesis import strategies as st
 from server_process import PASSWORD, ServerProcess
 
 from aqlite.errors import ArangoError
 from aqlite.http import cursors
-from aqlite.http.request import Request
+from aqlite.http.request import Reply, Request, parse_json
 from aqlite.services.cursors import CursorRegistry
 from aqlite.services.jobs import JobLimits, JobRegistry
 from aqlite.services.server import Limits, Server
@@ -242,3 +245,36 @@ def test_readers_keep_their_snapshot_while_the_lock_is_held(tmp_path):
         with store.read("_system") as reader:
             assert reader.count("c") == 0
     store.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, 9000])
+def test_replies_with_many_rows_are_written_in_steps(size):
+    rows = [{"n": number, "text": "ä"} for number in range(size)]
+    body = {"error": False, "result": rows, "extra": {"stats": {}}, "names": ["a", "b"]}
+    assert Reply(body).encoded() == orjson.dumps(body)
+    assert Reply(rows).encoded() == orjson.dumps(rows)
+    with pytest.raises(ArangoError):
+        Reply({"result": [*rows, object()]}).encoded()
+
+
+nested = st.recursive(
+    st.integers(0, 9) | st.sampled_from(["", '"', "\\", "},", "[{", "ä"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "},"]), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(nested, max_size=12), st.sampled_from(["", " ", "\n"]), st.integers(1, 40))
+def test_long_arrays_are_parsed_in_steps(items, space, step):
+    text = (f"[{space}" + f",{space}".join(orjson.dumps(item).decode() for item in items) + f"{space}]{space}").encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aqlite.http.request.PARSE_STEP", step)
+        assert parse_json(text) == orjson.loads(text)
+        for wrong in (text[:-1].rstrip(b" \n]"), text.rstrip() + b"]", text[:-1] + b",]", text.replace(b",", b",,")):
+            try:
+                expected = orjson.loads(wrong)
+            except orjson.JSONDecodeError:
+                with pytest.raises(ArangoError):
+                    parse_json(wrong)
+            else:
+                assert parse_json(wrong) == expected

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -31,13 +32,14 @@ from aqlite.storage.store import Store
 logger = logging.getLogger("aqlite")
 
 _DATABASE_PREFIX = re.compile(r"/_db/([^/]+)(/.*)?\Z", re.DOTALL)
-# Requests that read and requests that write have lanes of their own, so that no read waits for a thread behind writes.
+# Requests that read, queries, which may run for long, and requests that write have lanes of their own, so that no read
+# waits for a thread behind others.
 # A write does not wait for the write lock in a thread either. Those of open transactions, which may hold the lock, are
 # counted apart.
-_READERS, _WRITERS, _TRANSACTION_WORKERS = 32, 16, 16
+_READERS, _QUERIES, _WRITERS, _TRANSACTION_WORKERS = 16, 24, 16, 16
 # These take less time than handing them to a worker does, and killing a query must not wait for one.
-_QUICK = (documents.get, admin.version, queries.kill)
-_READING_POSTS = (cursors.create, cursors.fetch, cursors.fetch_batch, cursors.delete, queries.parse, queries.explain)
+_QUICK = (documents.get, admin.version, queries.current, queries.kill)
+_READING_POSTS = (cursors.fetch, cursors.fetch_batch, cursors.delete, queries.parse, queries.explain)
 _LARGE_BODY = 2**18
 
 # Parts of ArangoDB's interface that aqlite knows but does not have.
@@ -64,6 +66,7 @@ def create_app(server: Server) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> Any:
         app.state.readers = anyio.CapacityLimiter(_READERS)
+        app.state.queries = anyio.CapacityLimiter(_QUERIES)
         app.state.writers = anyio.CapacityLimiter(_WRITERS)
         app.state.transaction_workers = anyio.CapacityLimiter(_TRANSACTION_WORKERS)
         yield
@@ -122,9 +125,8 @@ async def _answer(server: Server, http: HttpRequest, endpoint: Endpoint) -> Repl
     in_transaction = request.transaction_id is not None or handler in (transactions.commit, transactions.abort)
     if handler in _QUICK and not in_transaction:
         return run()
-    reads = endpoint.method == "GET" or handler in _READING_POSTS
     state = http.app.state
-    workers = state.transaction_workers if in_transaction else state.readers if reads else state.writers
+    workers = state.transaction_workers if in_transaction else _lane(state, endpoint)
     request.may_wait = False
     try:
         try:
@@ -136,6 +138,14 @@ async def _answer(server: Server, http: HttpRequest, endpoint: Endpoint) -> Repl
     finally:
         if request.holds_lock:
             server.store.unlock_writer()
+
+
+def _lane(state: State, endpoint: Endpoint) -> anyio.CapacityLimiter:
+    """The workers for a request outside of stream transactions."""
+    if endpoint.handler is cursors.create:
+        return state.queries
+    reads = endpoint.method == "GET" or endpoint.handler in _READING_POSTS
+    return state.readers if reads else state.writers
 
 
 async def _lock_writer(store: Store, timeout: float) -> None:

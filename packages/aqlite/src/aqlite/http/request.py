@@ -37,9 +37,27 @@ class Reply:
         if isinstance(self.body, bytes):
             return self.body
         try:
-            return orjson.dumps(self.body)
+            return b"".join(_json_pieces(self.body))
         except TypeError as error:
             raise ArangoError(32, f"result cannot be written as JSON: {error}") from error
+
+
+_STEP = 4096
+
+
+def _json_pieces(value: Any) -> Iterator[bytes]:
+    """JSON text of a value; arrays of many items are written in steps, so that other threads run between them."""
+    if type(value) is list and len(value) > _STEP:
+        for start in range(0, len(value), _STEP):
+            yield (b"," if start else b"[") + orjson.dumps(value[start : start + _STEP])[1:-1]
+        yield b"]"
+    elif type(value) is dict and any(type(item) is list and len(item) > _STEP for item in value.values()):
+        for position, (name, item) in enumerate(value.items()):
+            yield (b"," if position else b"{") + orjson.dumps(name) + b":"
+            yield from _json_pieces(item)
+        yield b"}"
+    else:
+        yield orjson.dumps(value)
 
 
 def ok(values: Mapping[str, Any] | None = None, status: int = 200, **headers: str) -> Reply:
@@ -188,11 +206,42 @@ def _names_by_id(view: Snapshot) -> dict[int, str]:
 
 
 def parse_json(text: bytes) -> Any:
-    """Parse a JSON text. Raises ArangoError 600."""
+    """Parse a JSON text; long arrays of objects in steps, so that other threads run between. Raises ArangoError 600."""
     try:
+        if len(text) > PARSE_STEP and text[:1] == b"[":
+            items = _array_in_steps(text)
+            if items is not None:
+                return items
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise ArangoError(600, f"VPackError error: {error}") from None
+
+
+PARSE_STEP = 2**18
+
+
+def _array_in_steps(text: bytes) -> list[Any] | None:
+    """Items of an array, parsed some hundred kilobytes at a time; ``None`` when it is not to be had like that.
+
+    A piece ends behind a ``}`` that a comma follows. When the piece is valid, so many brackets and quotes are closed
+    in it as are opened: then its end is between two items, not inside of one.
+    """
+    end, position, misses = text.rfind(b"]"), 1, 0
+    items: list[Any] = []
+    while (cut := text.find(b"},", position + PARSE_STEP, end)) != -1:
+        part = None
+        while part is None:
+            try:
+                part = orjson.loads(b"[%b]" % text[position : cut + 1])
+            except orjson.JSONDecodeError:
+                misses += 1
+                cut = text.find(b"},", cut + 2, end)
+                if cut == -1 or misses > 64 + len(items):
+                    return None
+        items += part
+        position = cut + 2
+    rest = text[position:]
+    return None if rest.strip() == b"]" else items + orjson.loads(b"[" + rest)
 
 
 def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
