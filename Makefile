@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status run lab test test-aqlite lint format bench clean distclean
+.PHONY: help setup lock check up down status password run lab test test-aqlite lint format bench clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ down: $(STAMP) ## Stop the local stack
 
 status: $(STAMP) ## Show what runs where
 	@$(PY) scripts/stack.py status
+
+password: $(STAMP) ## Give ArangoDB's root user the password of .env, after it was changed there
+	@$(PY) scripts/stack.py password
 
 run: setup ## Run the notebooks headless: NOTEBOOKS="01 05" DATA_SIZE=tiny
 	@$(PY) scripts/run_notebooks.py $(NOTEBOOKS) $(if $(DATA_SIZE),--data-size $(DATA_SIZE)) \

@@ -1,4 +1,4 @@
-"""Start, stop and inspect the local stack: ``python scripts/stack.py up|down|status|logs``.
+"""Start, stop and inspect the local stack: ``python scripts/stack.py up|down|status|logs|password``.
 
 Exit status: 0 when all is well; ``status`` gives 3 when a server is not ready and 4 when a model is not; 1 on errors.
 """
@@ -6,6 +6,7 @@ Exit status: 0 when all is well; ``status`` gives 3 when a server is not ready a
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 import sys
@@ -20,6 +21,7 @@ from workshop import stack
 from workshop.errors import WorkshopError
 from workshop.settings import Settings, load_settings
 from workshop.stack.process import tail
+from workshop.store.connection import change_password
 
 NOT_READY, MODEL_NOT_READY = 3, 4
 
@@ -58,6 +60,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("services", **services)
     command.add_argument("--lines", type=int, default=40, help="lines of each log (default 40)")
     command.set_defaults(run=run_logs)
+
+    command = commands.add_parser(
+        "password", help="give ArangoDB's user the password of the settings, after it was changed there; data stay"
+    )
+    command.set_defaults(run=run_password)
     return parser.parse_args(argv)
 
 
@@ -91,6 +98,16 @@ def run_logs(settings: Settings, options: argparse.Namespace) -> int:
     for name in options.services or stack.SERVICES:
         path = stack.log_path(settings, name)
         sys.stdout.write(f"==> {path} <==\n{tail(path, options.lines)}\n")
+    return 0
+
+
+def run_password(settings: Settings, options: argparse.Namespace) -> int:
+    """Bring the store's password in line with the settings; a server elsewhere is asked for with its old one."""
+    if settings.arango_url:
+        change_password(settings, getpass.getpass(f"Password that {settings.arango_url} has now: "))
+    else:
+        stack.set_password(settings)
+    Console().print(f"{settings.effective_arango_url} has the password of the settings")
     return 0
 
 

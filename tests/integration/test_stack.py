@@ -18,10 +18,18 @@ from arango import ArangoClient
 from arango.exceptions import ServerConnectionError
 
 from workshop import stack
-from workshop.errors import PortInUseError, ServerDiedError, SettingsError, StackError, StartTimeoutError
+from workshop.errors import (
+    PortInUseError,
+    ServerDiedError,
+    SettingsError,
+    StackError,
+    StartTimeoutError,
+    StoreAuthError,
+)
 from workshop.settings import PROJECT_ROOT
 from workshop.stack import process, triton
 from workshop.stack.private import free_ports, private_settings
+from workshop.store.connection import change_password, connect, server_version
 
 ROW = ("FP32", [-1])
 
@@ -278,3 +286,48 @@ def test_the_store_runs_beside_triton_and_keeps_its_data_over_a_restart_and_a_ki
     assert database(second).collection("films").has("alien")
     with pytest.raises(ServerConnectionError, match="401"):
         ArangoClient(f"http://127.0.0.1:{settings.arango_port}").db("_system", "root", "wrong", verify=True)
+
+
+def test_a_changed_password_is_explained_and_mended_without_loss(tmp_path, monkeypatch):
+    """As a user does it: `make up`, then a password for compose in .env, then `make up` again."""
+    settings = private_settings(tmp_path / "stack", arango_password="")
+    try:
+        stack.up(settings, ["aqlite"])
+        connect(settings).create_collection("films").insert({"_key": "alien"})
+        changed = settings.model_copy(update={"arango_password": "of the .env file"})
+        explained = r"made with another password than ARANGO_ROOT_PASSWORD, .* says\nTry: make password"
+        with pytest.raises(StackError, match=explained):
+            stack.up(changed, ["aqlite"])
+        stack.down(settings, ["aqlite"])
+        with pytest.raises(StackError, match=explained):
+            stack.up(changed, ["aqlite"])
+        assert stack.status(settings, ["aqlite"])[0].state == "stopped", "what the failed command started"
+        monkeypatch.setenv("WORKSHOP_ARANGO_PASSWORD", "of the .env file")
+        assert cli(settings, "password").wait(60) == 0
+        stack.up(changed, ["aqlite"])
+        assert connect(changed).collection("films").has("alien")
+        with pytest.raises(StackError, match=r"another password than the file .*arango_password says"):
+            stack.up(settings, ["aqlite"])
+        stack.set_password(settings)
+        assert stack.status(settings, ["aqlite"])[0].state == "ready", "it ran before"
+        assert connect(settings).collection("films").has("alien")
+        with pytest.raises(StoreAuthError, match="make password"):
+            connect(changed)
+    finally:
+        stack.down(settings, ["aqlite"])
+
+
+def test_the_password_of_a_server_elsewhere_is_changed_with_the_old_one(local_store):
+    """A second local store stands in for the server of a container, whose volume keeps its first password."""
+    old = local_store.stack_password_file.read_text().strip()
+    elsewhere = local_store.model_copy(update={"arango_url": local_store.aqlite_url, "arango_password": "new"})
+    with pytest.raises(SettingsError, match="no new password is set"):
+        change_password(elsewhere.model_copy(update={"arango_password": ""}), old)
+    with pytest.raises(StoreAuthError):
+        change_password(elsewhere, "wrong")
+    change_password(elsewhere, old)
+    try:
+        assert server_version(connect(elsewhere))
+    finally:
+        change_password(elsewhere.model_copy(update={"arango_password": old}), "new")
+    assert server_version(connect(local_store))

@@ -112,6 +112,7 @@ def test_the_store_gets_the_password_by_its_environment_never_on_the_command_lin
     assert password == settings.stack_password_file.read_text().strip()
     assert not any(password in argument for argument in service.argv)
     assert service.argv[1:3] == ("-m", "aqlite")
+    assert "--set-root-password" not in service.argv
     assert service.ports == {"http": 8529}
 
 

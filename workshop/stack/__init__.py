@@ -8,8 +8,20 @@ from workshop.stack.control import (
     log_path,
     memory_mb,
     running,
+    set_password,
     status,
     up,
 )
 
-__all__ = ["SERVICES", "ServiceStatus", "down", "local_services", "log_path", "memory_mb", "running", "status", "up"]
+__all__ = [
+    "SERVICES",
+    "ServiceStatus",
+    "down",
+    "local_services",
+    "log_path",
+    "memory_mb",
+    "running",
+    "set_password",
+    "status",
+    "up",
+]

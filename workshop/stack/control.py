@@ -89,6 +89,8 @@ def up(
                     started.append(name)
                 elif name == triton.NAME:
                     bring_up(settings.triton_http_port, settings.stack_dir.resolve(), _models(settings, models))
+                if name == store.NAME:
+                    store.check_password(settings)
         except BaseException:
             for name in started:
                 _stop(settings, name)
@@ -107,6 +109,24 @@ def status(settings: Settings | None = None, services: Sequence[str] | None = No
     """How each server is; starts and changes nothing."""
     settings = settings or load_settings()
     return [_status(settings, name) for name in _known(services)]
+
+
+def set_password(settings: Settings | None = None) -> None:
+    """Give the local store's root user the password of the settings, or the stack's own; its data stay as they are.
+
+    The store is stopped for it, and runs afterwards if it ran before.
+
+    Raises:
+        SettingsError: the settings name a store elsewhere.
+        StackError: see :func:`up`.
+    """
+    settings = settings or load_settings()
+    services_to_start(settings, [store.NAME])
+    with process.locked(settings.stack_dir, LOCK_TIMEOUT):
+        ran = _stop(settings, store.NAME)
+        process.start(store.store_service(settings, set_password=True))
+        if not ran:
+            _stop(settings, store.NAME)
 
 
 @contextmanager

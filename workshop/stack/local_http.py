@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 
 
-def ask(port: int, method: str, path: str, *, timeout: float = 5.0) -> tuple[int, bytes]:
+def ask(
+    port: int, method: str, path: str, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0
+) -> tuple[int, bytes]:
     """Send a request without a body to 127.0.0.1; returns status and body of the answer.
 
     Raises:
@@ -13,7 +16,7 @@ def ask(port: int, method: str, path: str, *, timeout: float = 5.0) -> tuple[int
     """
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.read()
     except HTTPException as error:

@@ -17,6 +17,7 @@ from arango.http import DefaultHTTPClient
 
 from workshop.errors import (
     QueryError,
+    SettingsError,
     StoreAuthError,
     StoreError,
     StoreSchemaError,
@@ -89,6 +90,25 @@ def wait_ready(settings: Settings, *, timeout: float = 60.0) -> str:
         time.sleep(0.25)
 
 
+def change_password(settings: Settings, old: str) -> None:
+    """Give the user of a server elsewhere the password of the settings.
+
+    Args:
+        settings: address, user and the new password.
+        old: the password the server accepts now.
+
+    Raises:
+        SettingsError: the settings hold no password.
+        StoreAuthError: the old password was refused.
+        StoreUnreachableError: nothing answers at the address.
+    """
+    if not settings.arango_password:
+        raise SettingsError("no new password is set", hint="write ARANGO_ROOT_PASSWORD=... into .env")
+    database = connect(settings.model_copy(update={"arango_password": old}), database="_system")
+    with store_errors(f"change the password of {settings.arango_user}"):
+        database.update_user(settings.arango_user, password=settings.arango_password)
+
+
 def server_version(database: StandardDatabase) -> str:
     """Version of the server, such as ``"3.12.6"``."""
     with store_errors("ask the store for its version"):
@@ -133,7 +153,8 @@ def _from_server(action: str, error: ArangoServerError) -> StoreError:
     if error.http_code in (401, 403):
         return StoreAuthError(
             message,
-            hint="check ARANGO_ROOT_PASSWORD; a volume made earlier keeps the password it was made with",
+            hint="the server keeps the password it was made with: set ARANGO_ROOT_PASSWORD to that one, or "
+            "make password, which gives the server the present one and keeps all data",
         )
     if code in _SCHEMA_CODES:
         hint = "check WORKSHOP_ARANGO_DATABASE" if code == _DATABASE_NOT_FOUND else "load the data first"

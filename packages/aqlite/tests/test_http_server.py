@@ -19,7 +19,7 @@ from arango.exceptions import (
     UserDeleteError,
     UserGetError,
 )
-from server_process import PASSWORD
+from server_process import PASSWORD, ServerProcess
 
 
 def errors(raised: pytest.ExceptionInfo[ArangoServerError]) -> tuple[int, int]:
@@ -250,3 +250,18 @@ def test_what_is_left_out_says_so(db):
         with pytest.raises(ArangoServerError, match="not supported by aqlite") as raised:
             missing()
         assert raised.value.http_code == 501
+
+
+def test_a_lost_root_password_is_replaced_and_the_data_stay(tmp_path):
+    first = ServerProcess(tmp_path / "data", password="lost")
+    first.database(password="lost").create_collection("kept")
+    first.stop()
+    second = ServerProcess(tmp_path / "data", password="found", options=("--set-root-password",))
+    try:
+        assert second.database(password="found").has_collection("kept")
+        with pytest.raises(ServerConnectionError, match="bad username/password"):
+            ArangoClient(hosts=second.url).db("_system", username="root", password="lost", verify=True)
+    finally:
+        second.stop()
+    with pytest.raises(RuntimeError, match="to the root password, for the first start and for --set-root-password"):
+        ServerProcess(tmp_path / "data", password=None, options=("--set-root-password",))

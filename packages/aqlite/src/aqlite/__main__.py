@@ -38,13 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
             options.data,
             root_password=os.environ.get(PASSWORD_VARIABLE),
             limits=Limits(request_seconds=options.request_seconds),
+            set_root_password=options.set_root_password,
             max_bytes=options.max_size_mb * 2**20 if options.max_size_mb else None,
         )
     except DataFolderError as error:
         sys.stderr.write(f"aqlite: {error}\n")
         return 1
     except ValueError:
-        sys.stderr.write(f"aqlite: set {PASSWORD_VARIABLE} to the root password for the first start\n")
+        sys.stderr.write(
+            f"aqlite: set {PASSWORD_VARIABLE} to the root password, for the first start and for --set-root-password\n"
+        )
         return 2
     # A full collection looks at every object there is, which stops all threads for long beside a query with a million
     # rows; hardly anything of those is cyclic, so the young generations are collected as ever and the old one rarely.
@@ -100,6 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--allow-remote", action="store_true", help="allow another --host than 127.0.0.1")
     parser.add_argument("--max-size-mb", type=int, default=0, help="bound of the data file (default: 0, none)")
+    parser.add_argument(
+        "--set-root-password",
+        action="store_true",
+        help=f"give root the password in {PASSWORD_VARIABLE}, also when the data folder has another one",
+    )
     parser.add_argument(
         "--request-seconds", type=float, default=60.0, help="time a client has to send a request (default: 60)"
     )

@@ -57,13 +57,19 @@ class Server:
     """The running server's state; one per process."""
 
     def __init__(
-        self, folder: Path, *, root_password: str | None, limits: Limits | None = None, max_bytes: int | None = None
+        self,
+        folder: Path,
+        *,
+        root_password: str | None,
+        limits: Limits | None = None,
+        max_bytes: int | None = None,
+        set_root_password: bool = False,
     ) -> None:
-        """Open the data folder.
+        """Open the data folder; with ``set_root_password`` root gets the password given, whatever it had.
 
         Raises:
             DataFolderError: the folder cannot be used.
-            ValueError: first start without a root password.
+            ValueError: first start, or ``set_root_password``, without a root password.
         """
         self.limits = limits or Limits()
         self.started = time.time()
@@ -72,11 +78,14 @@ class Server:
             folder, lock_timeout=self.limits.lock_seconds, max_bytes=max_bytes, wal_bytes=self.limits.wal_bytes
         )
         self.users = Users(self.store)
-        if ROOT not in self.users:
+        if ROOT not in self.users or set_root_password:
             if not root_password:
                 self.store.close()
-                raise ValueError("a new data folder needs a root password")
-            self.users.create(ROOT, root_password)
+                raise ValueError("no root password is given")
+            if ROOT in self.users:
+                self.users.change(ROOT, {"passwd": root_password}, replacing=False)
+            else:
+                self.users.create(ROOT, root_password)
         self.cursors = CursorRegistry(self.limits.cursor_bytes)
         self.queries = QueryRegistry()
         self.jobs = JobRegistry(lambda reply: len(reply.body or b""), self.limits.jobs)
