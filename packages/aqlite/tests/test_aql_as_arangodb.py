@@ -90,6 +90,10 @@ def test_nothing_is_read_after_a_write(db: Database, query: str) -> None:
     ("query", "number"),
     [
         ("FOR v IN 1..1 ANY 'c/a' nowhere RETURN v", 1203),
+        ("FOR v IN 1..1 ANY 'nowhere/a' e RETURN v", 1203),
+        ("FOR v IN 0..1 ANY 'nowhere/a' GRAPH 'g' RETURN v", 1203),
+        ("FOR v IN ANY SHORTEST_PATH 'nowhere/a' TO 'c/b' e RETURN v", 1203),
+        ("FOR p IN ANY K_PATHS 'c/a' TO 'nowhere/b' e RETURN p", 1203),
         ("FOR v IN 1..1 ANY 'c/a' c RETURN v", 1218),
         ("FOR v IN 1..1 ANY 'c/a' e OPTIONS {vertexCollections: 'nowhere'} RETURN v", 1203),
         ("FOR v IN 1..1 ANY 'c/a' e OPTIONS {edgeCollections: ['nowhere']} RETURN v", 1203),
@@ -126,6 +130,7 @@ def test_distinct_needs_rows(db: Database, query: str) -> None:
     error = db.error(query)
     assert error.error_num == 1501
     assert "DISTINCT" in error.message
+    assert f"at position 1:{query.index('DISTINCT') + 1} " in error.message
 
 
 @pytest.mark.parametrize(
@@ -166,13 +171,22 @@ def test_patterns_that_bind_nothing_sensible(db: Database, query: str, number: i
 
 
 # --- values ---------------------------------------------------------------------------------------------------
-def test_subqueries_of_both_branches_run(db: Database) -> None:
+@pytest.mark.parametrize("chosen", [True, False])
+@pytest.mark.parametrize(
+    "expression", ["@chosen ? {left} : {right}", "(@chosen && {left}) || {right}", "!@chosen ? {right} : {left}"]
+)
+def test_only_subqueries_of_the_chosen_branch_run(db: Database, expression: str, chosen: bool) -> None:
     left, right = (f"(INSERT {{side: '{target}'}} INTO {target} RETURN NEW.side)" for target in ("c", "other"))
-    assert db.rows(f"LET x = @left ? {left} : {right} RETURN x", {"left": True}) == [["c"]]
-    assert (db.value("LENGTH(c)"), db.value("LENGTH(other)")) == (3, 2)
-    assert db.error("RETURN true ? 1 : (RETURN FAIL('reached'))").error_num == 1569
+    query = f"LET x = {expression.format(left=left, right=right)} RETURN x"
+    assert db.rows(query, {"chosen": chosen}) == [["c" if chosen else "other"]]
+    assert (db.value("LENGTH(c)"), db.value("LENGTH(other)")) == ((3, 1) if chosen else (2, 2))
+
+
+def test_a_subquery_that_is_not_chosen_cannot_fail(db: Database) -> None:
+    assert db.value("true ? 1 : (RETURN FAIL('reached'))") == 1
+    assert db.error("RETURN false ? 1 : (RETURN FAIL('reached'))").error_num == 1569
+    assert db.rows("LET d = DOCUMENT('c/none') RETURN d ? (FOR x IN d.list RETURN x) : 0") == [0]
     assert db.rows("FOR i IN 1..2 RETURN i == 1 ? (RETURN i) : (RETURN i * 10)") == [[1], [20]]
-    assert db.rows("RETURN [1, 2][* RETURN CURRENT > 1 ? LENGTH(FOR d IN c RETURN d) : 0]") == [[0, 3]]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +207,9 @@ def test_differences_of_dates_are_rounded_half_away_from_zero(db: Database, hour
         ("PERCENTILE([1, 2, 3, 4], 100, 'interpolation')", 4),
         ("PERCENTILE([1, 2, 3, 4], 50, 'interpolation')", 2.5),
         ("PERCENTILE([], 50)", None),
+        ("PERCENTILE([1, 2, 3, 4], 1, 'interpolation')", None),
+        ("PERCENTILE([5], 1, 'interpolation')", 5),
+        ("PERCENTILE([5], 100)", 5),
     ],
 )
 def test_ends_of_percentiles(db: Database, call: str, value: float | None) -> None:

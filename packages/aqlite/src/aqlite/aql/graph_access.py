@@ -46,13 +46,22 @@ class GraphReader:
                     yield edge, edge["_to"] if edge["_from"] == vertex_id else edge["_from"]
 
     def vertex(self, vertex_id: str) -> dict[str, Any] | None:
-        """The vertex document; null with a warning when an edge leads nowhere."""
+        """The vertex document; null with a warning when an edge leads nowhere.
+
+        Raises:
+            ArangoError: 1203, when there is no such collection.
+        """
         collection, _, key = vertex_id.partition("/")
         self.statistics.document_lookups += 1
-        found = self.view.get(collection, key) if self.view.has_collection(collection) else None
+        found = self.view.get(collection, key)
         if found is None:
             self.context.warn(1202, f"document not found: vertex '{vertex_id}'")
         return found
+
+    def exists(self, vertex_id: str) -> bool:
+        """Whether there is such a vertex. Raises ArangoError 1203 when there is no such collection."""
+        collection, _, key = vertex_id.partition("/")
+        return self.view.get(collection, key) is not None
 
     def vertex_allowed(self, vertex_id: str) -> bool:
         """Whether ``vertexCollections`` permits the vertex."""

@@ -79,7 +79,7 @@ def cheapest_route(
     banned_edges: frozenset[str] = frozenset(),
 ) -> Route | None:
     """The path with the smallest sum of weights that avoids what is banned; None when there is none."""
-    if not (_exists(reader, first) and _exists(reader, last)):
+    if not (reader.exists(first) and reader.exists(last)):
         return None
     search = _shortest_route if reader.weight_attribute is None else _lightest_route
     return search(reader, first, last, banned_vertices, banned_edges)
@@ -137,11 +137,6 @@ def _shortest_route(reader: GraphReader, first: str, last: str, *banned: frozens
     return Route((*reversed(before), *after[1:]), edges, len(edges))
 
 
-def _exists(reader: GraphReader, vertex_id: str) -> bool:
-    collection, _, key = vertex_id.partition("/")
-    return reader.view.has_collection(collection) and reader.view.get(collection, key) is not None
-
-
 def _trace(origins: Origins, vertex: str) -> tuple[list[str], list[Edge]]:
     """Vertices and edges from a vertex back to where its search started."""
     vertices, edges = [vertex], []
@@ -191,7 +186,7 @@ def _same_edges(left: tuple[Edge, ...], right: tuple[Edge, ...]) -> bool:
 
 def _all_shortest_paths(reader: GraphReader, first: str, last: str, _: p.PathNode) -> Iterator[Route]:
     """Every path with the fewest edges: breadth first, keeping all ways in which a vertex is first reached."""
-    if not (_exists(reader, first) and _exists(reader, last)):
+    if not (reader.exists(first) and reader.exists(last)):
         return
     depth = {first: 0}
     origins: dict[str, list[tuple[str, Edge]]] = {first: []}
@@ -227,7 +222,7 @@ def _unfold(origins: dict[str, list[tuple[str, Edge]]], first: str, last: str) -
 
 def _k_paths(reader: GraphReader, first: str, last: str, node: p.PathNode) -> Iterator[Route]:
     """All paths without repeated vertices within the depth range, depth first."""
-    if not (_exists(reader, first) and _exists(reader, last)):
+    if not (reader.exists(first) and reader.exists(last)):
         return
     stack: list[tuple[tuple[str, ...], tuple[Edge, ...]]] = [((first,), ())]
     while stack:

@@ -14,9 +14,6 @@ from aqlite.aql.resolver import Resolver, Scope, parsing_error, unsupported, wro
 from aqlite.errors import ArangoError
 from aqlite.storage.api import GraphInfo, StoreView
 
-_EARLY = (ast.For, ast.Let, ast.Filter, ast.Sort, ast.Return, ast.Insert, ast.Update, ast.Replace, ast.Remove)
-"""Statements whose subqueries in branches run before them; the others bind variables that such a one may use."""
-
 _NO_LIMIT = 2**62  # LIMIT 5, null: all rows but the first five
 
 
@@ -73,12 +70,8 @@ class _Planner(Resolver):
     def block(self, block: ast.Block, outer: dict[str, p.Variable]) -> p.BlockPlan:
         scope = Scope({}, outer)
         nodes: list[p.PlanNode] = []
-        around = self.early_subqueries
         for statement in block.statements:
-            self.early_subqueries = [] if isinstance(statement, _EARLY) else None
-            planned = self._statements[type(statement)](statement, scope)
-            nodes.extend((*(self.early_subqueries or ()), *planned))
-        self.early_subqueries = around
+            nodes.extend(self._statements[type(statement)](statement, scope))
         return p.BlockPlan(nodes)
 
     def _for(self, statement: ast.For, scope: Scope) -> list[p.PlanNode]:

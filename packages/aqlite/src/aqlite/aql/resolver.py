@@ -63,8 +63,6 @@ class Resolver(ABC):
         self.reads: set[str] = set()
         self.writes: set[str] = set()
         self.warnings: list[tuple[int, str]] = []
-        self.early_subqueries: list[p.PlanNode] | None = None
-        self._in_branch = False
 
     @abstractmethod
     def block(self, block: ast.Block, outer: dict[str, p.Variable]) -> p.BlockPlan:
@@ -239,23 +237,7 @@ class Resolver(ABC):
         )
 
     def _subquery(self, node: ast.Subquery, scope: Scope) -> ast.Expr:
-        in_branch, self._in_branch = self._in_branch, False
-        value = p.SubqueryValue(self.block(node.body, scope.visible()))
-        self._in_branch = in_branch
-        if not in_branch or self.early_subqueries is None or scope.find("CURRENT") is not None:
-            return value
-        variable = self.new_variable()
-        self.early_subqueries.append(p.Calculation(variable, value))
-        return p.VarRef(variable)
-
-    def _ternary(self, node: ast.Ternary, scope: Scope) -> ast.Expr:
-        """Subqueries run whichever branch is chosen, as in ArangoDB: they may write, or fail."""
-        condition = self.expression(node.condition, scope)
-        in_branch, self._in_branch = self._in_branch, True
-        then = node.then and self.expression(node.then, scope)
-        otherwise = self.expression(node.otherwise, scope)
-        self._in_branch = in_branch
-        return ast.Ternary(condition, then, otherwise)
+        return p.SubqueryValue(self.block(node.body, scope.visible()))
 
     def _call(self, node: ast.Call, scope: Scope) -> ast.Expr:
         if "::" in node.name:
@@ -296,6 +278,5 @@ class Resolver(ABC):
         ast.Expansion: _expansion,
         ast.Question: _question,
         ast.Subquery: _subquery,
-        ast.Ternary: _ternary,
         ast.Call: _call,
     }

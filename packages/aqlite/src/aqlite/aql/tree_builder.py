@@ -105,10 +105,13 @@ class TreeBuilder(Transformer):
     def block(self, *statements: Any) -> ast.Block:
         flat: list[ast.Statement] = []
         for statement in statements:
-            flat.extend(statement if isinstance(statement, list) else [statement])
-        for position, statement in enumerate(flat):
-            if isinstance(statement, ast.Return) and statement.distinct and not _has_rows(flat[:position]):
-                raise QuerySyntaxError("cannot use DISTINCT modifier on top-level query element")
+            if isinstance(statement, tuple):
+                value, distinct = statement
+                if distinct is not None and not _has_rows(flat):
+                    raise QuerySyntaxError("cannot use DISTINCT modifier on top-level query element", distinct)
+                flat.append(ast.Return(value, distinct is not None))
+            else:
+                flat.extend(statement if isinstance(statement, list) else [statement])
         last = flat[-1]
         if not isinstance(last, (ast.Return, ast.Insert, ast.Update, ast.Replace, ast.Remove, ast.Upsert)):
             raise QuerySyntaxError(
@@ -204,8 +207,8 @@ class TreeBuilder(Transformer):
     def limit_stmt(self, _word: Token, first: ast.Expr, second: ast.Expr | None) -> ast.Limit:
         return ast.Limit(ast.Literal(0), first) if second is None else ast.Limit(first, second)
 
-    def return_stmt(self, _word: Token, distinct: Token | None, value: ast.Expr) -> ast.Return:
-        return ast.Return(value, distinct is not None)
+    def return_stmt(self, _word: Token, distinct: Token | None, value: ast.Expr) -> tuple:
+        return value, distinct
 
     def collect_stmt(
         self, word: Token, groups: tuple | None, aggregates: tuple | None, tail: Any, options: Any

@@ -71,8 +71,8 @@ def percentile(ctx: CallContext, values: Value, percent: Value, method: Value = 
     if not is_number(percent) or not 0 < percent <= 100 or method not in ("rank", "interpolation"):
         return warn(ctx, "PERCENTILE")
     numbers = sorted(_numbers(ctx, "PERCENTILE", values) or [])
-    if not numbers:
-        return None
+    if len(numbers) < 2:
+        return numbers[0] if numbers else None
     if method == "rank":
         return numbers[math.ceil(percent * len(numbers) / 100) - 1]
     position = percent * (len(numbers) + 1) / 100
