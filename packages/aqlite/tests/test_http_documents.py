@@ -87,7 +87,7 @@ def test_edge_and_system_collections(db):
     assert db.delete_collection("links")
 
 
-@pytest.mark.parametrize("name", ["", "1", "a b", "a/b", "ä", "_x", "x" * 257, 'a"', "a`b", "a; DROP TABLE meta"])
+@pytest.mark.parametrize("name", ["", "1", " a", "a ", "a/b", ".a", "_x", "x" * 257, "ä" * 129, "a\n", "a\u0308"])
 def test_illegal_collection_names(db, name):
     with pytest.raises(CollectionCreateError) as raised:
         db.create_collection(name)
@@ -376,7 +376,7 @@ def test_vector_index(col):
         ({"type": ["persistent"], "fields": ["a"]}, 10),
         ({"type": "fulltext", "fields": ["a"]}, 501),
         ({"type": "geo", "fields": ["a"]}, 501),
-        ({"type": "persistent", "fields": ["a"], "name": "a b"}, 1208),
+        ({"type": "persistent", "fields": ["a"], "name": "a/b"}, 1208),
         ({"type": "ttl", "fields": ["a"]}, 10),
         ({"type": "ttl", "fields": ["a", "b"], "expireAfter": 1}, 10),
         ({"type": "vector", "fields": ["a"]}, 10),

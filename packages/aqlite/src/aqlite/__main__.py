@@ -23,6 +23,7 @@ from aqlite.storage.files import DataFolderError
 PASSWORD_VARIABLE = "ARANGO_ROOT_PASSWORD"
 _SWITCH_SECONDS = 0.001
 _FULL_COLLECTIONS_EVERY = 10_000
+_SECRET_CHARACTERS = 32
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             root_password=os.environ.get(PASSWORD_VARIABLE),
             limits=Limits(request_seconds=options.request_seconds),
             set_root_password=options.set_root_password,
+            jwt_secret=_secret(options.jwt_secret_file),
             max_bytes=options.max_size_mb * 2**20 if options.max_size_mb else None,
         )
     except DataFolderError as error:
@@ -96,12 +98,30 @@ class _AnnouncingServer(uvicorn.Server):
             sys.stdout.flush()
 
 
+def _secret(file: Path | None) -> str | None:
+    """Text of the file. Raises DataFolderError when it cannot be read or is too short to be a secret."""
+    if file is None:
+        return None
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFolderError(f"secret file {file} cannot be read: {error}") from error
+    if len(secret) < _SECRET_CHARACTERS:
+        raise DataFolderError(f"secret file {file} has {len(secret)} characters, expected {_SECRET_CHARACTERS} or more")
+    return secret
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aqlite", description="Embedded ArangoDB-compatible server.")
     parser.add_argument("--data", type=Path, required=True, help="data folder, made when missing")
     parser.add_argument("--port", type=int, default=8529, help="port, 0 for any free one (default: 8529)")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--allow-remote", action="store_true", help="allow another --host than 127.0.0.1")
+    parser.add_argument(
+        "--jwt-secret-file",
+        type=Path,
+        help="file whose text signs and checks tokens (default: a secret of the folder's)",
+    )
     parser.add_argument("--max-size-mb", type=int, default=0, help="bound of the data file (default: 0, none)")
     parser.add_argument(
         "--set-root-password",

@@ -138,6 +138,8 @@ ERRORS: dict[int, tuple[int, str]] = {
     1653: (_BAD, "disallowed operation inside transaction"),
     1654: (410, "transaction aborted"),
     1655: (_NOT_FOUND, "transaction not found"),
+    # load
+    21004: (412, "queue time violated"),
     # users
     1700: (_BAD, "invalid user name"),
     1702: (_CONFLICT, "duplicate user"),

@@ -10,11 +10,13 @@ from aqlite.aql.execute import (
     run_query,
 )
 from aqlite.aql.parser import build_parser
+from aqlite.aql.runtime import Statistics
 
 __all__ = [
     "ParsedQuery",
     "QueryOptions",
     "QueryResult",
+    "Statistics",
     "build_parser",
     "explain_query",
     "parse_query",

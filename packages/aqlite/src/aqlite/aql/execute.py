@@ -20,7 +20,7 @@ from aqlite.aql.optimizer import optimize
 from aqlite.aql.parser import parse
 from aqlite.aql.pipeline import Pipeline
 from aqlite.aql.planner import plan_query
-from aqlite.aql.runtime import DEFAULT_MEMORY_LIMIT, Runtime
+from aqlite.aql.runtime import DEFAULT_MEMORY_LIMIT, Runtime, Statistics
 from aqlite.aql.syntax_errors import MAX_NESTING
 from aqlite.errors import ArangoError
 from aqlite.storage.api import StoreView
@@ -42,6 +42,7 @@ class QueryOptions:
         profile: 1 adds the time of each phase to the result, 2 the plan as well.
         user: name that ``CURRENT_USER()`` answers.
         killed: set by another thread to stop the query (error 1500).
+        statistics: where the query counts, for others to look at while it runs.
     """
 
     full_count: bool = False
@@ -52,6 +53,7 @@ class QueryOptions:
     profile: int = 0
     user: str | None = "root"
     killed: Event | None = None
+    statistics: Statistics | None = None
 
 
 @dataclass
@@ -110,7 +112,8 @@ def run_query(
     )
     for number, message in plan.warnings:
         context.warn(number, message)
-    runtime = Runtime(view, context, len(plan.variables), options.memory_limit)
+    statistics = options.statistics or Statistics()
+    runtime = Runtime(view, context, len(plan.variables), options.memory_limit, statistics)
     runtime.statistics.started = started
     planned = time.monotonic()
     rows = list(_rows(runtime, plan))
@@ -186,11 +189,20 @@ def explain_query(
     Raises:
         ArangoError: as ``run_query`` does before it runs.
     """
-    full_count = options is not None and options.full_count
-    plan = prepare(view, text, bind_vars or {}, full_count)
+    started = time.monotonic()
+    options = options or QueryOptions()
+    plan = prepare(view, text, bind_vars or {}, options.full_count)
+    if plan.warnings and options.fail_on_warning:
+        raise ArangoError(*plan.warnings[0])
     return {
         "plan": plan_object(view, plan),
         "cacheable": not plan.modifies,
         "warnings": [{"code": number, "message": message} for number, message in plan.warnings],
-        "stats": {"rulesExecuted": len(plan.rules), "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0},
+        "stats": {
+            "rulesExecuted": len(plan.rules),
+            "rulesSkipped": 0,
+            "plansCreated": 1,
+            "peakMemoryUsage": 0,
+            "executionTime": time.monotonic() - started,
+        },
     }

@@ -6,6 +6,8 @@ import os
 import platform
 import sys
 import time
+from datetime import datetime, timezone
+from typing import Any
 
 from aqlite import ARANGODB_VERSION, __version__
 from aqlite.errors import ArangoError
@@ -136,6 +138,75 @@ def compact(request: Request) -> Reply:
     """PUT /_admin/compact: returns unused pages of the file to the disk."""
     request.server.store.compact()
     return Reply({})
+
+
+def options(request: Request) -> Reply:
+    """GET /_admin/options: what ArangoDB calls them, as far as aqlite has them."""
+    limits = request.server.limits
+    return Reply(
+        {
+            "server.authentication": True,
+            "database.extended-names": True,
+            "http.max-body-size": limits.body_bytes,
+            "query.max-runtime": limits.query_seconds,
+            "query.memory-limit": limits.query_memory,
+            "transaction.streaming-idle-timeout": limits.transaction_idle_seconds,
+            "ttl.frequency": limits.expiry_seconds,
+        }
+    )
+
+
+def support_info(request: Request) -> Reply:
+    """GET /_admin/support-info."""
+    return Reply(
+        {
+            "deployment": {"type": "single"},
+            "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "host": {
+                "id": request.server.id,
+                "role": "SINGLE",
+                "version": ARANGODB_VERSION,
+                "license": "community",
+                "os": platform.platform(),
+                "platform": platform.system().lower(),
+                "maintenance": False,
+                "readOnly": False,
+                "engine": {"name": "rocksdb"},
+                "processStats": {"uptime": time.time() - request.server.started, "processId": os.getpid()},
+                "cpuStats": {"numberOfCores": os.cpu_count()},
+            },
+        }
+    )
+
+
+def analyzers(request: Request) -> Reply:
+    """GET /_api/analyzer: the built-in ones, of which ``TOKENS()`` knows ``identity`` and ``text_en``."""
+    return ok({"result": [_analyzer(name) for name in ("identity", *(f"text_{code}" for code in _LANGUAGES))]})
+
+
+def analyzer(request: Request) -> Reply:
+    """GET /_api/analyzer/{name}."""
+    name = request.path["name"].removeprefix("_system::").removeprefix("::")
+    if name != "identity" and name.removeprefix("text_") not in _LANGUAGES:
+        raise ArangoError(1202, f"unable to find analyzer '{name}'")
+    return ok(_analyzer(name))
+
+
+_LANGUAGES = ("de", "en", "es", "fi", "fr", "it", "nl", "no", "pt", "ru", "sv", "zh")
+
+
+def _analyzer(name: str) -> dict[str, Any]:
+    features = ["norm", "frequency"] if name == "identity" else ["norm", "frequency", "position"]
+    if name == "identity":
+        return {"name": name, "type": "identity", "properties": {}, "features": features}
+    language = {
+        "locale": name.removeprefix("text_"),
+        "case": "lower",
+        "stopwords": [],
+        "accent": False,
+        "stemming": True,
+    }
+    return {"name": name, "type": "text", "properties": language, "features": features}
 
 
 def license_info(request: Request) -> Reply:

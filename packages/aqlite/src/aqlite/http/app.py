@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aqlite.errors import ArangoError
 from aqlite.http import admin, cursors, documents, queries, transactions
 from aqlite.http.access import check_access
+from aqlite.http.left_out import is_left_out
 from aqlite.http.request import Reply, Request, WriteLockBusyError, decompressed, failure
 from aqlite.http.routes import ENDPOINTS, Endpoint, Handler
 from aqlite.services.server import Server
@@ -32,6 +34,7 @@ from aqlite.storage.store import Store
 logger = logging.getLogger("aqlite")
 
 _DATABASE_PREFIX = re.compile(r"/_db/([^/]+)(/.*)?\Z", re.DOTALL)
+_QUEUE_TIME = "x-arango-queue-time-seconds"
 # Requests that read, queries, which may run for long, and requests that write have lanes of their own, so that no read
 # waits for a thread behind others.
 # A write does not wait for the write lock in a thread either. Those of open transactions, which may hold the lock, are
@@ -41,22 +44,6 @@ _READERS, _QUERIES, _WRITERS, _TRANSACTION_WORKERS = 16, 24, 16, 16
 _QUICK = (documents.get, admin.version, queries.current, queries.kill)
 _READING_POSTS = (cursors.fetch, cursors.fetch_batch, cursors.delete, queries.parse, queries.explain)
 _LARGE_BODY = 2**18
-
-# Parts of ArangoDB's interface that aqlite knows but does not have.
-LEFT_OUT = (
-    "/_api/analyzer",
-    "/_api/aqlfunction",
-    "/_api/batch",
-    "/_api/foxx",
-    "/_api/query",
-    "/_api/replication",
-    "/_api/simple",
-    "/_api/tasks",
-    "/_api/token",
-    "/_api/view",
-    "/_api/wal",
-    "/_admin",
-)
 
 
 def create_app(server: Server) -> ASGIApp:
@@ -117,7 +104,7 @@ async def _answer(server: Server, http: HttpRequest, endpoint: Endpoint) -> Repl
         headers=http.headers,
         body=await _body(server, http),
     )
-    run = partial(_handled, handler, request)
+    run = partial(_handled, handler, request, time.monotonic())
     background = http.headers.get("x-arango-async", "").lower()
     if background in ("store", "true") and endpoint.need.login:
         id_ = server.jobs.submit(user, run, keep=background == "store")
@@ -161,9 +148,18 @@ async def _lock_writer(store: Store, timeout: float) -> None:
         raise
 
 
-def _handled(handler: Handler, request: Request) -> Reply:
-    """Run a handler and encode its reply, in a worker thread."""
+def _handled(handler: Handler, request: Request, arrived: float) -> Reply:
+    """Run a handler and encode its reply, in a worker thread; the reply says how long the request waited for it."""
+    queued = time.monotonic() - arrived
+    reply = _reply(handler, request, queued)
+    reply.headers[_QUEUE_TIME] = f"{queued:.6f}"
+    return reply
+
+
+def _reply(handler: Handler, request: Request, queued: float) -> Reply:
     try:
+        if 0 < _longest_queue_time(request) < queued:
+            raise ArangoError(21004)
         reply = handler(request)
         reply.body = reply.encoded()
     except ArangoError as error:
@@ -179,6 +175,14 @@ def _handled(handler: Handler, request: Request) -> Reply:
         logger.exception("%s %s failed", request.method, handler.__name__)
         return failure(ArangoError(4))
     return reply
+
+
+def _longest_queue_time(request: Request) -> float:
+    """Seconds that the client is willing to see its request queued; 0 for any."""
+    try:
+        return float(request.headers.get(_QUEUE_TIME, 0))
+    except ValueError:
+        return 0
 
 
 async def _user(server: Server, http: HttpRequest) -> str:
@@ -218,12 +222,11 @@ def _whole_body(chunks: list[bytes], encoding: str, limit: int) -> bytes:
 
 
 async def _routing_error(http: HttpRequest, error: Exception) -> Response:
-    number = getattr(error, "status_code", 404)
-    if number == 405:
-        return _response(failure(ArangoError(405)))
     path = http.scope["path"]
-    if path.startswith(LEFT_OUT):
-        return _response(failure(ArangoError(501, f"'{path}' is not supported by aqlite")))
+    if is_left_out(http.method, path):
+        return _response(failure(ArangoError(501, f"'{http.method} {path}' is not supported by aqlite")))
+    if getattr(error, "status_code", 404) == 405:
+        return _response(failure(ArangoError(405)))
     return _response(failure(ArangoError(404, f"unknown path '{path}'")))
 
 
@@ -233,4 +236,5 @@ def _response(reply: Reply) -> Response:
         headers["www-authenticate"] = 'Bearer token_type="JWT", realm="ArangoDB"'
     if reply.status in (408, 413):
         headers["connection"] = "close"
-    return Response(reply.encoded(), reply.status, headers, media_type=reply.content_type)
+    body = reply.encoded()
+    return Response(body, reply.status, headers, media_type=reply.content_type if body else None)

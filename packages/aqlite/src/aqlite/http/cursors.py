@@ -65,12 +65,15 @@ def fetch_batch(request: Request) -> Reply:
     cursor = request.server.cursors.find(request.path["id"], request.database, request.user)
     wanted = request.path["batch"]
     with cursor.held():
-        if wanted == str(cursor.batch):
+        if wanted == str(cursor.batch) and cursor.allow_retry:
             return ok(cursor.last)
-        if not cursor.allow_retry or wanted != str(cursor.batch + 1) or cursor.position >= len(cursor.rows):
+        if wanted != str(cursor.batch + 1) or cursor.position >= len(cursor.rows):
             raise ArangoError(1600, "batch not found")
         cursor.batch += 1
-        return ok(cursor.next_batch())
+        shown = cursor.next_batch()
+        if "id" not in shown:
+            request.server.cursors.remove(cursor.id)
+        return ok(shown)
 
 
 def delete(request: Request) -> Reply:
@@ -88,7 +91,7 @@ def _run(
     started = time.monotonic()
     _, writes = query_collections(text, variables)
     limits = request.server.limits
-    with request.server.queries.running(request.database, request.user, text, variables) as query:
+    with request.server.queries.running(request.database, request.user, text, variables, writes=bool(writes)) as query:
         run_options = QueryOptions(
             full_count=bool(options.get("fullCount")),
             max_runtime=_number(options, "maxRuntime", 0.0) or limits.query_seconds,
@@ -97,6 +100,7 @@ def _run(
             max_warning_count=int(_number(options, "maxWarningCount", 10)),
             user=request.user,
             killed=query.killed,
+            statistics=query.statistics,
         )
         with request.writing() if writes else request.reading() as view:
             parsed = time.monotonic()

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from aqlite.errors import ArangoError
-from aqlite.http.request import Reply, Request, ok, parse_json
+from aqlite.http.request import Reply, Request, parse_json
 from aqlite.storage.transaction import Transaction
 
 _ON_DUPLICATE = ("error", "update", "replace", "ignore")
@@ -31,7 +31,7 @@ def import_documents(request: Request) -> Reply:
             view.truncate(name)
         for position, document in enumerate(documents, start=1):
             importer.take(view, name, position, document)
-    return ok(importer.report(), 201)
+    return Reply({"error": False, **importer.report()}, 201)
 
 
 class _Importer:
@@ -102,10 +102,8 @@ _EMPTY = object()
 def _documents(request: Request) -> list[Any]:
     """Documents of the body; an ``ArangoError`` stands for a line that cannot be read."""
     kind = request.query.get("type")
-    if kind is None:
-        return _table(request.body)
     if kind not in _TYPES:
-        raise ArangoError(400, f"invalid value for type: {kind!r}")
+        return _table(request.body)
     if kind in ("array", "list") or (kind == "auto" and request.body.lstrip()[:1] == b"["):
         documents = request.json
         if type(documents) is not list:

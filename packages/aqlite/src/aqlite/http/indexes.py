@@ -7,10 +7,6 @@ from aqlite.http.request import Reply, Request, ok
 from aqlite.storage import ddl
 from aqlite.storage.indexes import kind_of, requested_index
 
-_ALIASES = {"hash": "persistent", "skiplist": "persistent"}
-_UNSUPPORTED = ("fulltext", "geo", "geo1", "geo2", "inverted", "mdi", "mdi-prefixed", "zkd")
-_MAX_DIMENSION = 2**16
-
 
 def listing(request: Request) -> Reply:
     """GET /_api/index?collection=name."""

@@ -53,11 +53,16 @@ def parse(request: Request) -> Reply:
 def explain(request: Request) -> Reply:
     """POST /_api/explain."""
     given = request.object()
-    with request.reading() as view:
-        options = aql.QueryOptions(user=request.user)
-        explained = aql.explain_query(view, query_text(given), bind_variables(given), options)
     options = given.get("options")
-    if type(options) is not dict or not options.get("allPlans"):
+    options = options if type(options) is dict else {}
+    query_options = aql.QueryOptions(
+        user=request.user,
+        full_count=bool(options.get("fullCount")),
+        fail_on_warning=bool(options.get("failOnWarning")),
+    )
+    with request.reading() as view:
+        explained = aql.explain_query(view, query_text(given), bind_variables(given), query_options)
+    if not options.get("allPlans"):
         return ok(explained)
     plan = explained.pop("plan")
     return ok({**explained, "plans": [plan]})

@@ -18,7 +18,7 @@ from aqlite.services.users import ROOT
 from aqlite.storage.snapshot import Snapshot, everything
 from aqlite.storage.transaction import Transaction
 
-_TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0", "")
+_TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0")
 
 
 @dataclass
@@ -115,15 +115,9 @@ class Request:
         return self.json
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A boolean query parameter. Raises ArangoError 10."""
-        value = self.query.get(name)
-        if value is None:
-            return default
-        if value.lower() in _TRUE:
-            return True
-        if value.lower() in _FALSE:
-            return False
-        raise ArangoError(10, f"invalid boolean value for parameter '{name}': {value!r}")
+        """A boolean query parameter; another value (drivers send ``undefined``) counts as none."""
+        value = self.query.get(name, "").lower()
+        return value in _TRUE or (default and value not in _FALSE)
 
     @property
     def transaction_id(self) -> str | None:

@@ -44,7 +44,7 @@ class Cursor:
             shown["count"] = self.count
         if more or self.allow_retry:
             shown["id"] = self.id
-        if more and self.allow_retry:
+        if more:
             shown["nextBatchId"] = str(self.batch + 1)
         self.expires = time.monotonic() + self.ttl
         self.last = shown

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from aqlite.aql import Statistics
 from aqlite.errors import ArangoError
 
 SHOWN_CHARACTERS = 4096
@@ -24,6 +25,8 @@ class RunningQuery:
     user: str
     text: str
     bind_vars: dict[str, Any]
+    writes: bool = False
+    statistics: Statistics = field(default_factory=Statistics)
     started: float = field(default_factory=time.time)
     killed: threading.Event = field(default_factory=threading.Event)
 
@@ -40,7 +43,8 @@ class RunningQuery:
             "runTime": time.time() - self.started,
             "state": "killed" if self.killed.is_set() else "executing",
             "stream": False,
-            "modificationQuery": False,
+            "modificationQuery": self.writes,
+            "peakMemoryUsage": self.statistics.peak_memory,
         }
 
 
@@ -53,11 +57,13 @@ class QueryRegistry:
         self._lock = threading.Lock()
 
     @contextmanager
-    def running(self, database: str, user: str, text: str, bind_vars: dict[str, Any]) -> Iterator[RunningQuery]:
+    def running(
+        self, database: str, user: str, text: str, bind_vars: dict[str, Any], *, writes: bool
+    ) -> Iterator[RunningQuery]:
         """Register a query for the length of the block."""
         with self._lock:
             self._last += 1
-            query = RunningQuery(str(self._last), database, user, text, bind_vars)
+            query = RunningQuery(str(self._last), database, user, text, bind_vars, writes)
             self._running[query.id] = query
         try:
             yield query

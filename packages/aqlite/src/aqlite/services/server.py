@@ -64,8 +64,11 @@ class Server:
         limits: Limits | None = None,
         max_bytes: int | None = None,
         set_root_password: bool = False,
+        jwt_secret: str | None = None,
     ) -> None:
         """Open the data folder; with ``set_root_password`` root gets the password given, whatever it had.
+
+        ``jwt_secret`` signs tokens instead of the folder's own secret.
 
         Raises:
             DataFolderError: the folder cannot be used.
@@ -77,7 +80,7 @@ class Server:
         self.store = Store(
             folder, lock_timeout=self.limits.lock_seconds, max_bytes=max_bytes, wal_bytes=self.limits.wal_bytes
         )
-        self.users = Users(self.store)
+        self.users = Users(self.store, jwt_secret)
         if ROOT not in self.users or set_root_password:
             if not root_password:
                 self.store.close()

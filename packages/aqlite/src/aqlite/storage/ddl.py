@@ -10,7 +10,7 @@ import orjson
 from aqlite.errors import ArangoError
 from aqlite.storage.api import CollectionKind, IndexInfo
 from aqlite.storage.catalog import Collection, index_to_json, load_catalog
-from aqlite.storage.documents import COLLECTION_NAME, DATABASE_NAME
+from aqlite.storage.documents import is_collection_name, is_database_name
 from aqlite.storage.indexes import VECTOR, kind_of
 from aqlite.storage.indexes.vector import is_trained
 from aqlite.storage.transaction import Transaction
@@ -21,7 +21,7 @@ SYSTEM_COLLECTIONS = ("_analyzers", "_aqlfunctions", "_graphs", "_jobs", "_queue
 
 def create_database(view: Transaction, name: str) -> None:
     """Create a database with its system collections. Raises ArangoError 1229, 1207."""
-    if name != SYSTEM_DATABASE and not DATABASE_NAME.match(name):
+    if name != SYSTEM_DATABASE and not is_database_name(name):
         raise ArangoError(1229)
     if name in view.catalog.databases:
         raise ArangoError(1207, "duplicate name: database already exists")
@@ -54,7 +54,7 @@ def create_collection(view: Transaction, name: str, kind: CollectionKind, proper
 
 def check_collection_name(name: Any, *, system: bool) -> None:
     """Raises ArangoError 1208 unless the name is legal; a leading underscore is for system collections."""
-    if type(name) is not str or not COLLECTION_NAME.match(name) or name.startswith("_") != system:
+    if type(name) is not str or not is_collection_name(name) or name.startswith("_") != system:
         raise ArangoError(1208)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -11,9 +13,34 @@ from aqlite.errors import ArangoError
 from aqlite.storage.api import Document
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}\Z")
-COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,255}\Z")
-DATABASE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_\-]{0,63}\Z")
+_NAME = re.compile(r"[^\x00-\x1f/0-9. ](?:[^\x00-\x1f/]*[^\x00-\x1f/ ])?\Z")
+_COLLECTION_NAME_BYTES, _DATABASE_NAME_BYTES = 256, 128
 _SYSTEM = frozenset(("_key", "_id", "_rev", "_from", "_to"))
+
+
+@lru_cache(maxsize=4096)
+def is_collection_name(name: Any) -> bool:
+    """Whether it may name a collection or an index: ArangoDB's extended naming."""
+    return type(name) is str and _NAME.match(name) is not None and _is_short(name, _COLLECTION_NAME_BYTES)
+
+
+def is_database_name(name: Any) -> bool:
+    """Whether it may name a database: ArangoDB's extended naming, without colons and a leading underscore."""
+    return (
+        type(name) is str
+        and _NAME.match(name) is not None
+        and ":" not in name
+        and not name.startswith("_")
+        and _is_short(name, _DATABASE_NAME_BYTES)
+    )
+
+
+def _is_short(name: str, most_bytes: int) -> bool:
+    """Whether a name has few enough bytes and is in normal form C, so that it is always written the same."""
+    try:
+        return len(name.encode()) <= most_bytes and unicodedata.is_normalized("NFC", name)
+    except UnicodeEncodeError:
+        return False
 
 
 def check_key(key: Any) -> str:
@@ -27,7 +54,7 @@ def split_handle(handle: Any) -> tuple[str, str]:
     """Collection and key of a handle ``collection/key``. Raises ArangoError 1205."""
     if type(handle) is str:
         name, slash, key = handle.partition("/")
-        if slash and COLLECTION_NAME.match(name) and KEY_PATTERN.match(key):
+        if slash and is_collection_name(name) and KEY_PATTERN.match(key):
             return name, key
     raise ArangoError(1205)
 

@@ -107,8 +107,13 @@ class Store:
 
     def compact(self) -> None:
         """Return the unused pages of the file to the disk."""
-        with self.write(ddl.SYSTEM_DATABASE) as view:
-            view.connection.execute("PRAGMA incremental_vacuum")
+        self.lock_writer(self.lock_timeout)
+        try:
+            with reported():
+                self._writer.execute("VACUUM")
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self.unlock_writer()
 
     # --- reading ----------------------------------------------------------------------------------------------
     @contextmanager

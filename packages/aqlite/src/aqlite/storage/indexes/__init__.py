@@ -6,7 +6,7 @@ from typing import Any
 
 from aqlite.errors import ArangoError
 from aqlite.storage.api import IndexInfo
-from aqlite.storage.documents import COLLECTION_NAME
+from aqlite.storage.documents import is_collection_name
 from aqlite.storage.fields import parse_field
 from aqlite.storage.indexes.base import IndexKind
 from aqlite.storage.indexes.entries import PersistentIndex, TtlIndex
@@ -36,7 +36,7 @@ def requested_index(given: dict[str, Any]) -> IndexInfo:
     if kind is None or kind.implicit:
         raise ArangoError(10, f"invalid index type: {type_!r}")
     name = given.get("name") or ""
-    if name and (type(name) is not str or not COLLECTION_NAME.match(name)):
+    if name and not (type(name) is str and is_collection_name(name)):
         raise ArangoError(1208)
     fields = given.get("fields")
     if type(fields) is not list or not fields:
