@@ -40,6 +40,7 @@ BODIES = {
     ("PUT", "/_api/user/{user}/database/{name}"): {"grant": "none"},
     ("PUT", "/_api/user/{user}/database/{name}/{collection}"): {"grant": "none"},
     ("POST", "/_api/user"): {"user": "new"},
+    ("POST", "/_api/token/{user}"): {},
     ("POST", "/_api/transaction/begin"): {"collections": {}},
     ("POST", "/_api/gharial/{graph}/edge/{collection}"): {"_from": "v/a", "_to": "v/a"},
 }

@@ -193,3 +193,43 @@ def test_compaction_gives_room_back(tmp_path):
     after = sum(file.stat().st_size for file in (tmp_path / "data").iterdir())
     store.close()
     assert after < before / 10
+
+
+def test_access_tokens_stand_for_the_password(system, server, call):
+    system.create_user("bot", "b")
+    system.update_permission("bot", "rw", "_system")
+    try:
+        until = int(time.time()) + 1000
+        made = call("POST", "/_api/token/bot", json={"name": "ci", "valid_until": until}).json()
+        assert made["token"].startswith("v1.")
+        assert call("POST", "/_api/token/bot", json={"name": "ci", "valid_until": until}).status_code == 409
+        assert call("POST", "/_api/token/bot", json={"name": "old", "valid_until": 1}).status_code == 400
+        (listed,) = call("GET", "/_api/token/bot").json()["tokens"]
+        assert (listed["name"], listed["active"], "token" in listed) == ("ci", True, False)
+
+        def works(name: str, password: str) -> bool:
+            return requests.get(f"{server.url}/_api/version", auth=(name, password), timeout=10).ok
+
+        assert works("bot", made["token"])
+        assert works("", made["token"])
+        assert not works("root", made["token"])
+        login = requests.post(
+            f"{server.url}/_open/auth", json={"username": "bot", "password": made["token"]}, timeout=10
+        )
+        renewed = requests.post(
+            f"{server.url}/_open/auth/renew", headers={"authorization": f"bearer {login.json()['jwt']}"}, timeout=10
+        )
+        assert jwt.decode(renewed.json()["jwt"], options={"verify_signature": False})["preferred_username"] == "bot"
+        assert call("DELETE", f"/_api/token/bot/{made['id']}").ok
+        assert call("DELETE", f"/_api/token/bot/{made['id']}").status_code == 404
+        assert not works("bot", made["token"])
+        assert works("bot", "b")
+    finally:
+        system.delete_user("bot")
+
+
+def test_edges_without_a_direction(call, db):
+    db.create_collection("paths", edge=True).insert({"_from": "d/a", "_to": "d/b"})
+    assert len(call("GET", "/_api/edges/paths?vertex=d/b&direction=undefined").json()["edges"]) == 1
+    assert call("GET", "/_api/edges/paths?vertex=d/b&direction=up").status_code == 400
+    db.delete_collection("paths")

@@ -166,7 +166,7 @@ def get_many(request: Request) -> Reply:
 def edges(request: Request) -> Reply:
     """GET /_api/edges/{collection}?vertex=...&direction=in|out|any."""
     name = request.path["collection"]
-    vertex, direction = request.query.get("vertex"), request.query.get("direction", "any")
+    vertex, direction = request.query.get("vertex"), _direction(request)
     directions = {"in": "inbound", "out": "outbound", "any": "any"}
     if vertex is None:
         raise ArangoError(1205, "illegal document handle")
@@ -179,6 +179,11 @@ def edges(request: Request) -> Reply:
         found = list(view.edges(name, vertex, directions[direction]))
     stats = {"scannedIndex": len(found), "filtered": 0}
     return ok({"edges": found, "stats": stats})
+
+
+def _direction(request: Request) -> str:
+    given = request.query.get("direction", "any")
+    return "any" if given == "undefined" else given  # what the JavaScript driver sends for none
 
 
 def selector_of(collection: Collection, selector: Any) -> tuple[str, str | None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aqlite.http import (
+    access_tokens,
     admin,
     collections,
     cursors,
@@ -133,6 +134,10 @@ ENDPOINTS = [
     Endpoint("GET", "/_api/database/user", databases.accessible, LOGIN),
     Endpoint("GET", "/_api/database/current", databases.current, ACCESS),
     Endpoint("DELETE", "/_api/database/{name}", databases.drop, SYSTEM_ONLY),
+    Endpoint("POST", "/_open/auth/renew", users.renew, LOGIN),
+    Endpoint("GET", "/_api/token/{user}", access_tokens.listing, OWN),
+    Endpoint("POST", "/_api/token/{user}", access_tokens.create, OWN),
+    Endpoint("DELETE", "/_api/token/{user}/{id}", access_tokens.delete, OWN),
     Endpoint("GET", "/_api/user", users.list_users, SERVER),
     Endpoint("POST", "/_api/user", users.create_user, SERVER),
     Endpoint("GET", _USER, users.get_user, OWN),

@@ -18,6 +18,7 @@ from typing import Any
 import jwt
 
 from aqlite.errors import ArangoError
+from aqlite.services.access_tokens import PREFIX, AccessTokens
 from aqlite.services.permissions import NONE, SYSTEM, WRITE, collection_level, database_level
 from aqlite.storage.documents import merge_patch
 from aqlite.storage.store import Store
@@ -44,6 +45,7 @@ class Users:
         with store.write(SYSTEM) as view:
             self._secret = secret or token_secret(view)
             self._users = load_users(view)
+        self.access_tokens = AccessTokens(store)
 
     # --- who is it --------------------------------------------------------------------------------------------
     def remembered(self, header: str) -> str | None:
@@ -65,6 +67,8 @@ class Users:
         user = self._verify(name, password)
         if user is None:
             raise unauthorized()
+        if password.startswith(PREFIX):
+            return user.name
         with self._remembering:
             self._verified[_digest(header)] = user
             while len(self._verified) > _REMEMBERED:
@@ -77,7 +81,11 @@ class Users:
             raise ArangoError(401, "Wrong credentials")
 
     def _verify(self, name: str, password: str) -> User | None:
-        """The active user whose password it is."""
+        """The active user whose password or access token it is; a token needs no name."""
+        owner = self.access_tokens.owner(password) if password.startswith(PREFIX) else None
+        if owner is not None:
+            user = self._users.get(owner)
+            return user if user is not None and user.active and name in ("", owner) else None
         user = self._users.get(name)
         right = verify_password(password, user.password if user else _UNKNOWN_USER)
         return user if right and user is not None and self._holds(user) else None
@@ -204,6 +212,7 @@ class Users:
             with self._store.write(SYSTEM) as view:
                 delete_user(view, name)
             self._users.pop(name, None)
+            self.access_tokens.forget(name)
 
     def _change(self, name: str, change: Callable[[User], User]) -> User:
         """Save what ``change`` makes of the user as it is now: one change at a time. Raises ArangoError 1703."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -21,6 +22,19 @@ class User:
     active: bool = True
     extra: dict[str, Any] = field(default_factory=dict)
     permissions: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """One access token; times are Unix times in seconds, ``digest`` is the SHA-256 of its text."""
+
+    id: int
+    user: str
+    name: str
+    valid_until: float
+    created_at: float
+    fingerprint: str
+    digest: str
 
 
 def load_users(view: Snapshot) -> dict[str, User]:
@@ -50,3 +64,15 @@ def token_secret(view: Transaction) -> str:
     """The folder's own secret for signing tokens, made on first use."""
     view.connection.execute("INSERT OR IGNORE INTO meta VALUES ('jwt', ?)", (secrets.token_hex(32),))
     return view.connection.execute("SELECT value FROM meta WHERE name = 'jwt'").fetchone()[0]
+
+
+def load_access_tokens(view: Snapshot) -> tuple[AccessToken, ...]:
+    """Every access token, oldest first."""
+    row = view.connection.execute("SELECT value FROM meta WHERE name = 'access_tokens'").fetchone()
+    return () if row is None else tuple(AccessToken(**stored) for stored in orjson.loads(row[0]))
+
+
+def save_access_tokens(view: Transaction, tokens: Iterable[AccessToken]) -> None:
+    """Store all access tokens."""
+    text = orjson.dumps([asdict(token) for token in tokens]).decode()
+    view.connection.execute("INSERT OR REPLACE INTO meta VALUES ('access_tokens', ?)", (text,))
