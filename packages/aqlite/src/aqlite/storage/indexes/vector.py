@@ -179,7 +179,8 @@ class VectorIndex(IndexKind):
         pieces = reader.shared.lists.read(
             reader.connection, index.id, ListTables(index), numbers.tolist(), reader.list_changes(index)
         )
-        found = [(piece.rids, _losses(piece.matrix, point, metric)) for piece in pieces]
+        with np.errstate(over="ignore", invalid="ignore"):  # of numbers beyond float32
+            found = [(piece.rids, _losses(piece.matrix, point, metric)) for piece in pieces]
         if not found:
             return []
         rids, losses = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -238,19 +239,26 @@ def prepared(vector: Sequence[float], metric: str) -> np.ndarray:
 def nearest_centroids(centroids: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
     """Number of each vector's list, int64 [n], for vectors float32 [n, d]."""
     with np.errstate(over="ignore", invalid="ignore"):
-        products = vectors @ centroids.T
+        products = vectors @ centroids.T if len(vectors) > 1 else _products(centroids, vectors[0])[None]
         if metric == "l2":
             products -= np.einsum("ij,ij->i", centroids, centroids) / 2
         return np.argmax(products, axis=1)
 
 
+def _products(matrix: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Inner product of each row and the point, float32 [n], on the calling thread.
+
+    BLAS wakes its threads for some hundred rows already, which takes longer than the products on a busy machine.
+    """
+    return np.einsum("ij,j->i", matrix, point)
+
+
 def _losses(matrix: np.ndarray, point: np.ndarray, metric: str) -> np.ndarray:
     """How far each vector of the matrix is from the point, float32 [n]: squared distance, or minus the product."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if metric != "l2":
-            return -(matrix @ point)
-        difference = matrix - point
-        return np.einsum("ij,ij->i", difference, difference)
+    if metric != "l2":
+        return -_products(matrix, point)
+    difference = matrix - point
+    return np.einsum("ij,ij->i", difference, difference)
 
 
 def is_trained(reader: Reader, index: IndexInfo) -> bool:
