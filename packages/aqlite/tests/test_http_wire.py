@@ -233,3 +233,19 @@ def test_edges_without_a_direction(call, db):
     assert len(call("GET", "/_api/edges/paths?vertex=d/b&direction=undefined").json()["edges"]) == 1
     assert call("GET", "/_api/edges/paths?vertex=d/b&direction=up").status_code == 400
     db.delete_collection("paths")
+
+
+def test_a_profile_tells_what_every_node_did(call, documents):
+    documents.insert_many([{"n": number} for number in range(10)])
+    query = "FOR d IN d FILTER d.n >= 4 FILTER NOOPT(d.n) != 5 LET s = (FOR i IN 1..d.n RETURN i) RETURN LENGTH(s)"
+    extra = call("POST", "/_api/cursor", json={"query": query, "options": {"profile": 2}}).json()["extra"]
+    nodes = {node["id"]: node["type"] for node in extra["plan"]["nodes"]}
+    did = {nodes[entry["id"]]: entry for entry in extra["stats"]["nodes"]}
+    assert [entry["id"] for entry in extra["stats"]["nodes"]] == list(nodes)
+    assert did["EnumerateCollectionNode"]["items"] == 10
+    assert did["SingletonNode"]["calls"] == 1
+    assert did["ReturnNode"]["items"] == 5
+    filtered = [entry["filtered"] for entry in extra["stats"]["nodes"] if nodes[entry["id"]] == "FilterNode"]
+    assert sum(filtered) == 5
+    assert did["EnumerateCollectionNode"]["runtime"] > 0
+    assert "nodes" not in call("POST", "/_api/cursor", json={"query": query}).json()["extra"]["stats"]

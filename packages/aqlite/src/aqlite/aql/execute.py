@@ -13,7 +13,7 @@ from typing import Any
 from aqlite.aql import plan as p
 from aqlite.aql.bindings import check_bindings, declared_parameters
 from aqlite.aql.context import CallContext
-from aqlite.aql.explain import plan_object
+from aqlite.aql.explain import plan_object, profiled_plan
 from aqlite.aql.expressions import UNSET
 from aqlite.aql.inspection import named_collections, syntax_object
 from aqlite.aql.optimizer import optimize
@@ -115,13 +115,14 @@ def run_query(
     statistics = options.statistics or Statistics()
     runtime = Runtime(view, context, len(plan.variables), options.memory_limit, statistics)
     runtime.statistics.started = started
+    runtime.profiles = {} if options.profile > 1 else None
     planned = time.monotonic()
     rows = list(_rows(runtime, plan))
     result = QueryResult(rows, context.warnings, runtime.statistics.as_dict(), kept_bytes=runtime.memory)
     if options.profile:
         result.profile = {"planning": planned - started, "executing": time.monotonic() - planned}
-    if options.profile > 1:
-        result.plan = plan_object(view, plan)
+    if runtime.profiles is not None:
+        result.plan, result.stats["nodes"] = profiled_plan(view, plan, runtime.profiles)
     return result
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aqlite.aql import ast
 from aqlite.aql import plan as p
+from aqlite.aql.runtime import NodeProfile
 from aqlite.storage.api import IndexInfo, StoreView
 from aqlite.storage.indexes import kind_of
 
@@ -22,9 +23,43 @@ _LIST_ITEMS = 100
 
 def plan_object(view: StoreView, plan: p.QueryPlan) -> dict[str, Any]:
     """The plan with its nodes, rules, collections, variables and estimates."""
+    return profiled_plan(view, plan, {})[0]
+
+
+def profiled_plan(
+    view: StoreView, plan: p.QueryPlan, profiles: Mapping[int, NodeProfile]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The plan as ``plan_object`` has it, and what each of its nodes did.
+
+    aqlite computes the inputs of an operation within it, so the nodes of both tell the operation's numbers.
+    """
     writer = _PlanWriter(view)
     writer.node("SingletonNode")
     writer.block(plan.body)
+    return _written(writer, plan), _node_statistics(writer, profiles)
+
+
+def _node_statistics(writer: _PlanWriter, profiles: Mapping[int, NodeProfile]) -> list[dict[str, Any]]:
+    profile = before = once = NodeProfile(calls=1, items=1)
+    last, found = None, []
+    for node, owner in zip(writer.nodes, writer.owners, strict=True):
+        if owner is not last:
+            last, before = owner, profile
+        profile = once if owner is None else profiles.get(id(owner), NodeProfile())
+        filtered = max(0, before.items - profile.items) if node["type"] == "FilterNode" else 0
+        found.append(
+            {
+                "id": node["id"],
+                "calls": profile.calls,
+                "items": profile.items,
+                "filtered": filtered,
+                "runtime": profile.seconds,
+            }
+        )
+    return found
+
+
+def _written(writer: _PlanWriter, plan: p.QueryPlan) -> dict[str, Any]:
     last = writer.nodes[-1]
     access = [{"name": name, "type": "write"} for name in sorted(plan.writes)]
     access += [{"name": name, "type": "read"} for name in sorted(plan.reads - plan.writes)]
@@ -65,6 +100,8 @@ class _PlanWriter:
 
     view: StoreView
     nodes: list[dict[str, Any]] = field(default_factory=list)
+    owners: list[p.PlanNode | None] = field(default_factory=list)
+    owner: p.PlanNode | None = None
     temporaries: list[p.Variable] = field(default_factory=list)
     cost: float = 0
     items: float = 1
@@ -73,6 +110,7 @@ class _PlanWriter:
     def node(self, type_: str, **attributes: Any) -> None:
         self.cost += self.items
         dependencies = [self.nodes[-1]["id"]] if self.nodes else []
+        self.owners.append(self.owner)
         self.nodes.append(
             {
                 "type": type_,
@@ -85,8 +123,11 @@ class _PlanWriter:
         )
 
     def block(self, block: p.BlockPlan) -> None:
+        around = self.owner
         for node in block.nodes:
+            self.owner = node
             self._writers[type(node)](self, node)
+        self.owner = around
 
     def in_variable(self, value: ast.Expr) -> dict[str, Any]:
         """The variable that holds a value, computed by a node of its own unless it is a variable already."""

@@ -6,6 +6,7 @@ All rows of a query share one frame: a stage that keeps rows (sorting, writing) 
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from aqlite.aql.collect import collect_stage
 from aqlite.aql.expressions import Closure, ExpressionCompiler, Frame
 from aqlite.aql.modify import modify_stage, upsert_stage
 from aqlite.aql.paths import path_stage
-from aqlite.aql.runtime import Runtime
+from aqlite.aql.runtime import NodeProfile, Runtime
 from aqlite.aql.scans import exact_vector_stage, index_documents, near_vector_stage
 from aqlite.aql.sorting import let_go, sorted_in_steps
 from aqlite.aql.stages import Stage, loop_stage
@@ -41,8 +42,8 @@ class Pipeline:
         stage: Stage = _once
         for node in block.nodes:
             if isinstance(node, p.ReturnNode):
-                return self._results(stage, node)
-            stage = self._stages[type(node)](self, stage, node)
+                return self._profiled(node, self._results(stage, node))
+            stage = self._profiled(node, self._stages[type(node)](self, stage, node))
 
         def no_results(frame: Frame) -> Iterator[Any]:
             for _ in stage(frame):
@@ -50,6 +51,28 @@ class Pipeline:
             return iter(())
 
         return no_results
+
+    def _profiled(self, node: p.PlanNode, run: Callable[[Frame], Iterator[Any]]) -> Callable[[Frame], Iterator[Any]]:
+        """The same operation, counted and timed when the query is profiled."""
+        if self.runtime.profiles is None:
+            return run
+        profile = self.runtime.profiles.setdefault(id(node), NodeProfile())
+
+        def counted(frame: Frame) -> Iterator[Any]:
+            profile.calls += 1
+            rows = iter(run(frame))
+            while True:
+                started = time.perf_counter()
+                try:
+                    row = next(rows)
+                except StopIteration:
+                    return
+                finally:
+                    profile.seconds += time.perf_counter() - started
+                profile.items += 1
+                yield row
+
+        return counted
 
     def compile_subquery(self, block: p.BlockPlan) -> Closure:
         """Function that runs a block and gives the array of its results."""

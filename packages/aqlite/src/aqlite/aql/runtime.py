@@ -58,12 +58,22 @@ class Statistics:
 
 
 @dataclass
+class NodeProfile:
+    """What one operation of a plan did: how often it was started, rows it gave, seconds with those before it."""
+
+    calls: int = 0
+    items: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class Runtime:
     """What every operation of a running query shares.
 
     Attributes:
         frame_size: slots of a frame; grows while the query is compiled.
         memory_limit: bytes that kept rows may take, an estimate; 0 means no limit.
+        profiles: what each operation did, by the identity of its plan node; None when nobody asks.
     """
 
     view: StoreView
@@ -72,6 +82,7 @@ class Runtime:
     memory_limit: int = DEFAULT_MEMORY_LIMIT
     statistics: Statistics = field(default_factory=Statistics)
     memory: int = 0
+    profiles: dict[int, NodeProfile] | None = None
 
     def new_slot(self) -> int:
         """Reserve one more slot of the frame."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from aqlite.aql import QueryOptions, QueryResult, explain_query, query_collections, run_query
+from aqlite.aql import QueryOptions, QueryResult, query_collections, run_query
 from aqlite.errors import ArangoError
 from aqlite.http.queries import bind_variables, query_text
 from aqlite.http.request import Reply, Request, ok
@@ -100,6 +100,7 @@ def _run(
             max_warning_count=int(_number(options, "maxWarningCount", 10)),
             user=request.user,
             killed=query.killed,
+            profile=_WITH_PLAN if options.get("profile") == _WITH_PLAN else 0,
             statistics=query.statistics,
         )
         with request.writing() if writes else request.reading() as view:
@@ -108,8 +109,8 @@ def _run(
             extra: dict[str, Any] = {"warnings": result.warnings, "stats": result.stats}
             if options.get("profile"):
                 extra["profile"] = {"parsing": parsed - started, "executing": time.monotonic() - parsed}
-            if options.get("profile") == _WITH_PLAN:
-                extra["plan"] = explain_query(view, text, variables, run_options)["plan"]
+            if result.plan is not None:
+                extra["plan"] = result.plan
             return result, extra
 
 
