@@ -99,7 +99,7 @@ def test_text_that_is_not_utf8_names_the_way_out(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(DataMissingError, match="no orders file at"):
+    with pytest.raises(DataMissingError, match="no file at"):
         read_orders(tmp_path / "none.csv")
 
 
