@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status password run lab test test-aqlite lint format bench clean distclean
+.PHONY: help setup lock check up down status password run lab api test test-aqlite lint format bench clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ run: setup ## Run the notebooks headless: NOTEBOOKS="01 05" DATA_SIZE=tiny
 	@$(PY) scripts/run_notebooks.py $(NOTEBOOKS) $(if $(DATA_SIZE),--data-size $(DATA_SIZE)) \
 		$(foreach parameter,$(PARAMETERS),--parameter '$(parameter)')
 
+api: setup ## The OpenAI-compatible API of the running stack, on WORKSHOP_API_PORT
+	@$(PY) scripts/api.py
+
 lab: setup ## JupyterLab on the notebooks, stack running
 	@$(PY) scripts/lab.py $(LAB_ARGS)
 
@@ -88,7 +91,7 @@ bench: setup ## Measure: all, or BENCH="id id"
 clean: ## Remove caches, runs and generated weights; data and .venv stay
 	@if [ -x $(PY) ]; then $(PY) scripts/stack.py down; fi
 	@rm -rf runs .stack .pytest_cache .ruff_cache .hypothesis
-	@cd model_repository && rm -f $(addprefix */[0-9]*/,model.pt model.onnx model.json tokenizer.json tokenization.py preprocessing.py) */labels.txt
+	@cd model_repository && rm -f $(addprefix */[0-9]*/,model.pt model.onnx model.json tokenizer.json tokenization.py)
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## As clean, and remove the data files and .venv too

@@ -38,6 +38,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "ensemble_latency",
         "zero_shot_auc",
     ),
+    "bench_generation": ("stream_first_token", "stream_rate", "generate_batch", "cancel_latency"),
     "bench_aqlite": (
         "aqlite_import",
         "aqlite_point_read",
@@ -54,7 +55,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "aqlite_vectors_insert",
         "aqlite_vectors_memory",
     ),
-    "bench_movies": ("catalogue_efficiency", "movie_relevance", "vector_recall", "vector_latency"),
+    "bench_movies": ("catalogue_efficiency", "movie_relevance", "vector_recall"),
     "bench_graphsage": ("mini_accuracy", "train_epoch", "sampler_rate", "graphsage_vs_classic"),
     "bench_products": ("orders_recall", "catalogue_products", "live_product"),
     "bench_packages": ("client_import", "setup_warm", "aqlite_wheel"),

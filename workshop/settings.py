@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     triton_timeout: float = Field(300.0, gt=0, description="Seconds a request may take")
     response_cache_mb: int = Field(0, ge=0, description="Triton response cache in MB; 0 switches it off")
     sagemaker_port: int = Field(0, ge=0, description="Port of Triton's SageMaker front end; 0 switches it off")
+    api_port: int = Field(8010, gt=0, lt=65536, description="Port of the OpenAI-compatible API of `make api`")
 
     arango_url: str = Field(
         "",
@@ -79,7 +80,6 @@ class Settings(BaseSettings):
     precision: Precision = Field("auto", description="Precision of traced text models; auto is bf16 where it is fast")
     sentence_model: str = Field("", description="Hub name or folder of a sentence BERT; empty: the installed MiniLM")
     entailment_model: str = Field("", description="Hub name or folder of an MNLI model; empty: latent embeddings")
-    image_model: str = Field("", description="torchvision:NAME or timm:NAME; empty: the installed EfficientNet-Lite0")
 
     @property
     def aqlite_url(self) -> str:

@@ -77,7 +77,7 @@ def triton_service(settings: Settings, models: Sequence[str], *, start_timeout: 
         name=NAME,
         directory=directory,
         argv=(str(binary), *options, *loads),
-        env=_environment(wheel),
+        env=_environment(wheel, settings.data_dir.resolve()),
         ports=ports,
         is_ready=partial(is_ready, settings.triton_http_port),
         start_timeout=start_timeout,
@@ -133,11 +133,16 @@ def _options(
     return tuple(options)
 
 
-def _environment(wheel: TritonWheel) -> dict[str, str]:
-    """The caller's environment, with the paths by which the server finds its libraries and this Python."""
+def _environment(wheel: TritonWheel, data_dir: Path) -> dict[str, str]:
+    """The caller's environment, with the paths by which the server finds its libraries, this Python and the data.
+
+    The Hub's models are used from its cache only: a server that starts waits for no download.
+    """
     env = {name: value for name, value in os.environ.items() if name not in _DROPPED_VARIABLES}
     libraries = [str(wheel.libraries), str(wheel.python_library_dir), env.get("LD_LIBRARY_PATH", "")]
     env["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
+    env["WORKSHOP_DATA_DIR"] = str(data_dir)
+    env["HF_HUB_OFFLINE"] = "1"
     for name, value in MODEL_PROCESS_ENVIRONMENT.items():
         env.setdefault(name, value)
     env["PATH"] = f"{Path(sys.prefix) / 'bin'}:{env.get('PATH', os.defpath)}"

@@ -32,17 +32,12 @@ class TensorSpec:
         dtype: Triton's short name, for example ``INT64``, ``FP32`` or ``BYTES``.
         dims: sizes without the batch axis; ``-1`` where the size is free.
         optional: a request may leave the input out.
-        format: ``FORMAT_NCHW`` or ``FORMAT_NHWC`` for an input that is a picture, otherwise empty.
-        label_filename: file in the model's folder with one label a line, for an output that holds one score a class;
-            clients may then ask Triton for the best classes by name.
     """
 
     name: str
     dtype: str
     dims: tuple[int, ...]
     optional: bool = False
-    format: str = ""
-    label_filename: str = ""
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -80,6 +75,7 @@ class ModelSignature:
         instances: model copies that run side by side; the kind is left to Triton, so that GPU and CPU share the file.
         parameters: the model's own settings, handed to its backend as text.
         steps: the models an ensemble runs.
+        decoupled: a request may get any number of responses, which come as a stream.
         response_cache: let Triton answer repeated requests from its cache where the server has one.
     """
 
@@ -93,6 +89,7 @@ class ModelSignature:
     instances: int | None = None
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     steps: tuple[EnsembleStep, ...] = ()
+    decoupled: bool = False
     response_cache: bool = False
 
     def __post_init__(self) -> None:
@@ -110,17 +107,9 @@ class ModelSignature:
             name=self.name, platform=self.platform, backend=self.backend, max_batch_size=self.max_batch_size
         )
         for spec in self.inputs:
-            config.input.add(
-                name=spec.name,
-                data_type=_data_type(spec),
-                dims=spec.dims,
-                optional=spec.optional,
-                format=spec.format or "FORMAT_NONE",
-            )
+            config.input.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims, optional=spec.optional)
         for spec in self.outputs:
-            config.output.add(
-                name=spec.name, data_type=_data_type(spec), dims=spec.dims, label_filename=spec.label_filename
-            )
+            config.output.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims)
         if self.queue_delay_us is not None:
             config.dynamic_batching.max_queue_delay_microseconds = self.queue_delay_us
         if self.instances is not None:
@@ -131,6 +120,8 @@ class ModelSignature:
             config.ensemble_scheduling.step.add(
                 model_name=step.model, model_version=-1, input_map=step.inputs, output_map=step.outputs
             )
+        if self.decoupled:
+            config.model_transaction_policy.decoupled = True
         if self.response_cache:
             config.response_cache.enable = True
         return config

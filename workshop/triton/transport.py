@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import queue
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import gevent
 import numpy as np
+import requests
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from geventhttpclient.response import HTTPConnectionClosed
@@ -31,7 +34,7 @@ from workshop.errors import (
     TensorTypeError,
 )
 
-Parameters = Mapping[str, str | int | bool]
+Parameters = Mapping[str, str | int | float | bool]
 Pending = Callable[[], dict[str, np.ndarray]]
 
 # what Triton says, in the order it is looked for; anchored, since a message may quote a model's own words
@@ -50,26 +53,6 @@ _HINTS = {
     ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); or make status",
     ServingTimeoutError: "raise WORKSHOP_TRITON_TIMEOUT, or make status",
 }
-
-
-@dataclass(frozen=True)
-class Request:
-    """One inference request.
-
-    Attributes:
-        model: name of the served model.
-        inputs: name to array.
-        parameters: request parameters, for models that read them.
-        version: of the model; empty lets the server choose.
-        classes: output name to the number of best classes wanted instead of the tensor. Triton's classification
-            extension: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_classification.md
-    """
-
-    model: str
-    inputs: Mapping[str, np.ndarray]
-    parameters: Parameters = field(default_factory=dict)
-    version: str = ""
-    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +76,7 @@ def translate(error: Exception, url: str, asked: str) -> ServingError:
     """The error of our tree that says what ``error`` means; ``asked`` names what was attempted."""
     if isinstance(error, ServingError):
         return error
-    if isinstance(error, (TimeoutError, FutureTimeoutError, socket.timeout, gevent.Timeout)):
+    if isinstance(error, (TimeoutError, FutureTimeoutError, socket.timeout, gevent.Timeout, requests.Timeout)):
         return ServingTimeoutError(
             f"{asked} at {url}: no answer within the time allowed", hint="raise WORKSHOP_TRITON_TIMEOUT, or make status"
         )
@@ -143,8 +126,13 @@ class Transport(Protocol):
     def unload(self, model: str) -> None:
         """Unload a model."""
 
-    def send(self, request: Request, timeout: float) -> Pending:
+    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
         """Start a request; the returned call waits for its outputs."""
+
+    def stream(
+        self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float
+    ) -> Iterator[dict[str, object]]:
+        """Start a request that may have many responses, and give each one's outputs; closing it cancels the request."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -157,18 +145,6 @@ def _tensors(module: object, inputs: Mapping[str, np.ndarray]) -> list:
         tensor.set_data_from_numpy(array)
         tensors.append(tensor)
     return tensors
-
-
-def arguments(module: object, request: Request) -> dict[str, object]:
-    """What the client library's calls take for a request; ``module`` is the library of the protocol."""
-    outputs = [module.InferRequestedOutput(name, class_count=count) for name, count in request.classes.items()]
-    return {
-        "model_name": request.model,
-        "model_version": request.version,
-        "inputs": _tensors(module, request.inputs),
-        "outputs": outputs or None,
-        "parameters": dict(request.parameters) or None,
-    }
 
 
 class GrpcTransport:
@@ -198,7 +174,7 @@ class GrpcTransport:
     def unload(self, model: str) -> None:
         self._client.unload_model(model, client_timeout=self._timeout)
 
-    def send(self, request: Request, timeout: float) -> Pending:
+    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
         future: Future = Future()
 
         def done(result: triton_grpc.InferResult | None, error: InferenceServerException | None) -> None:
@@ -207,7 +183,9 @@ class GrpcTransport:
             else:
                 future.set_result(result)
 
-        self._client.async_infer(callback=done, client_timeout=timeout, **arguments(triton_grpc, request))
+        self._client.async_infer(
+            model, _tensors(triton_grpc, inputs), done, parameters=dict(parameters) or None, client_timeout=timeout
+        )
 
         def wait() -> dict[str, np.ndarray]:
             # the deadline is gRPC's; the extra second only guards against a callback that never comes
@@ -215,6 +193,36 @@ class GrpcTransport:
             return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
 
         return wait
+
+    def stream(
+        self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float
+    ) -> Iterator[dict[str, object]]:
+        answers: queue.SimpleQueue[triton_grpc.InferResult | InferenceServerException] = queue.SimpleQueue()
+        # a client of the library holds one stream, so each gets its own
+        client = triton_grpc.InferenceServerClient(self.url)
+        client.start_stream(lambda result, error: answers.put(error or result), stream_timeout=timeout)
+        try:
+            client.async_stream_infer(
+                model,
+                _tensors(triton_grpc, inputs),
+                parameters=dict(parameters) or None,
+                enable_empty_final_response=True,
+            )
+            while True:
+                try:
+                    answer = answers.get(timeout=timeout + 1)
+                except queue.Empty:
+                    raise TimeoutError from None
+                if isinstance(answer, Exception):
+                    raise answer
+                response = answer.get_response()
+                if response.outputs:
+                    yield {output.name: answer.as_numpy(output.name) for output in response.outputs}
+                if response.parameters["triton_final_response"].bool_param:
+                    return
+        finally:
+            client.stop_stream(cancel_requests=True)
+            client.close()
 
     def close(self) -> None:
         self._client.close()
@@ -250,8 +258,8 @@ class HttpTransport:
     def unload(self, model: str) -> None:
         self._client.unload_model(model)
 
-    def send(self, request: Request, timeout: float) -> Pending:
-        pending = self._client.async_infer(**arguments(triton_http, request))
+    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
+        pending = self._client.async_infer(model, _tensors(triton_http, inputs), parameters=dict(parameters) or None)
 
         def wait() -> dict[str, np.ndarray]:
             result = pending.get_result(timeout=timeout)
@@ -259,5 +267,37 @@ class HttpTransport:
 
         return wait
 
+    def stream(
+        self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float
+    ) -> Iterator[dict[str, object]]:
+        """Server-sent events of Triton's generate extension, whose inputs and outputs are JSON.
+
+        https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_generate.md
+        """
+        body = {name: _as_json(array) for name, array in inputs.items()} | {"parameters": dict(parameters)}
+        url = f"http://{self.url}/v2/models/{model}/generate_stream"
+        with requests.post(url, json=body, stream=True, timeout=timeout) as answer:
+            if answer.status_code != 200:
+                raise InferenceServerException(_error_text(answer.text), status=str(answer.status_code))
+            for line in answer.iter_lines():
+                if line.startswith(b"data:"):
+                    event = json.loads(line.removeprefix(b"data:"))
+                    if "error" in event:
+                        raise InferenceServerException(event["error"])
+                    yield event
+
     def close(self) -> None:
         self._client.close()
+
+
+def _as_json(array: np.ndarray) -> object:
+    """A tensor as the generate extension takes it: a list, or the value alone when there is one."""
+    values = [value.decode("utf-8") if isinstance(value, bytes) else value for value in array.reshape(-1).tolist()]
+    return values[0] if len(values) == 1 else values
+
+
+def _error_text(body: str) -> str:
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return body

@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Serve the OpenAI-compatible façade of the running Triton server on 127.0.0.1: ``make api``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import uvicorn
+
+from workshop.api.app import make_app
+from workshop.settings import load_settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted."""
+    settings = load_settings()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=settings.api_port, help="default: WORKSHOP_API_PORT")
+    options = parser.parse_args(arguments)
+    print(f"OpenAI-compatible API: base_url http://127.0.0.1:{options.port}/v1, any api_key", flush=True)
+    uvicorn.run(make_app(settings), host="127.0.0.1", port=options.port, log_level="warning")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Put Hub models into Triton's model repository: text generators and text classifiers on the Python backend.
+
+Without models named: facebook/opt-125m, gpt2 and distilbert-base-uncased-finetuned-sst-2-english where they can be had,
+otherwise the SmolLM2 generator, whose weights need no model hub. Nothing is written unless every model was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from workshop.errors import ModelSourceError, RepositoryError, WorkshopError
+from workshop.settings import Settings, load_settings
+from workshop.text.generation.entries import (
+    DEFAULT_MAX_LENGTH,
+    Entry,
+    check_entries,
+    classifier_entry,
+    generator_entries,
+    remove_entry,
+    write_entry,
+)
+from workshop.text.generation.hub import HubModel, find_hub_model
+from workshop.text.generation.smollm2 import GGUF_FILE, NAME, prepare_smollm2
+
+DEFAULT_GENERATORS = ("facebook/opt-125m", "gpt2")
+DEFAULT_CLASSIFIERS = ("distilbert-base-uncased-finetuned-sst-2-english",)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns 1 when it cannot be carried out, in which case nothing was written."""
+    options = parse_arguments(arguments)
+    try:
+        settings = load_settings()
+        repository = options.repository or settings.model_repository
+        if options.remove:
+            for name in options.remove:
+                if not options.dry_run:
+                    remove_entry(name, repository)
+                print(f"{'would remove' if options.dry_run else 'removed'} {repository / name}")
+            return 0
+        entries = collect(options, settings)
+        if not entries:
+            raise RepositoryError("no model is left to write", hint="name one: --gen-models or --class-models")
+        check_entries(entries, repository)
+        for entry in entries:
+            if not options.dry_run:
+                write_entry(entry, repository)
+            model = entry.signature.parameters["huggingface_model"]
+            print(f"{'would write' if options.dry_run else 'wrote'} {repository / entry.name} ({model})")
+    except WorkshopError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    models = {"type": _names, "default": [], "metavar": "MODEL,..."}
+    parser.add_argument("--gen-models", **models, help=f"generators: Hub ids, folders, or {NAME}")
+    parser.add_argument("--class-models", **models, help="classifiers: Hub ids or folders")
+    parser.add_argument(
+        "--gen-max-len",
+        type=int,
+        default=DEFAULT_MAX_LENGTH,
+        help=f"tokens to generate when a request does not say (default {DEFAULT_MAX_LENGTH})",
+    )
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the generators")
+    parser.add_argument(
+        "--engine", choices=["torch", "llama.cpp"], default="torch", help=f"llama.cpp runs the 4-bit {NAME}"
+    )
+    parser.add_argument("--repository", type=Path, help="default: the setting WORKSHOP_MODEL_REPOSITORY")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written")
+    parser.add_argument("--remove", type=_names, default=[], metavar="NAME,...", help="delete entries made here")
+    return parser.parse_args(arguments)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+def collect(options: argparse.Namespace, settings: Settings) -> list[Entry]:
+    """The entries of the models that were named, or of the default set, in which a model may be missing."""
+    named = options.gen_models or options.class_models
+    generators = [_generator(model, settings) for model in options.gen_models]
+    classifiers = [find_hub_model(model, "text-classification") for model in options.class_models]
+    if not named and options.engine == "torch":
+        generators = _those_found(DEFAULT_GENERATORS, "text-generation")
+        classifiers = _those_found(DEFAULT_CLASSIFIERS, "text-classification")
+        if not classifiers:
+            print("no classifier: none comes without the model hub; --class-models takes any folder")
+    if not generators and not named:
+        print(f"generator: {NAME}, whose weights come from a package")
+        generators = [_generator(NAME, settings)]
+    entries = [entry for model in generators for entry in _generator_entries(model, options, settings)]
+    return entries + [classifier_entry(model, settings.data_dir) for model in classifiers]
+
+
+def _generator_entries(model: HubModel, options: argparse.Namespace, settings: Settings) -> list[Entry]:
+    quantised = model.folder / GGUF_FILE
+    return generator_entries(
+        model,
+        settings.data_dir,
+        max_length=options.gen_max_len,
+        engine=options.engine,
+        precision=options.precision,
+        gguf_file=quantised if options.engine == "llama.cpp" else None,
+        name=f"{NAME}-q4" if options.engine == "llama.cpp" else "",
+    )
+
+
+def _generator(asked: str, settings: Settings) -> HubModel:
+    folder = prepare_smollm2(settings.data_dir) if asked == NAME else asked
+    return find_hub_model(str(folder), "text-generation")
+
+
+def _those_found(models: tuple[str, ...], task: str) -> list[HubModel]:
+    found = []
+    for model in models:
+        try:
+            found.append(find_hub_model(model, task))
+        except ModelSourceError as error:
+            print(f"left out {model}: {str(error).splitlines()[0]}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

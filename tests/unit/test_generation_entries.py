@@ -1,0 +1,181 @@
+"""Entries for Hub models: what is checked first, what is written, what is left alone; and the options of a request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_hub
+from hypothesis import given
+from hypothesis import strategies as st
+
+import workshop.text.generation
+from scripts import create_repository
+from workshop.errors import ModelSourceError
+from workshop.text.generation.hub import find_hub_model
+from workshop.triton.repository import complete_models, read_config
+
+sys.path.append(str(Path(workshop.text.generation.__file__).parent / "served"))  # as the Python backend does
+
+from generation_options import read_options
+from generation_rows import StopScanner
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    return tiny_hub.save_generator(tmp_path_factory.mktemp("hub") / "tiny-llama")
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return tiny_hub.save_classifier(tmp_path_factory.mktemp("hub") / "tiny-bert")
+
+
+@pytest.fixture
+def create(tmp_path, monkeypatch, capsys):
+    """Run the command on a repository of its own, without a network; gives exit status, output and the repository."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    repository = tmp_path / "repository"
+    repository.mkdir()
+
+    def run(*arguments: str):
+        status = create_repository.main(["--repository", str(repository), *arguments])
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err, repository
+
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_it_writes_what_was_asked_for_and_nothing_else(create, generator, classifier):
+    status, _, repository = create(
+        "--gen-models", str(generator), "--class-models", str(classifier), "--gen-max-len", "7"
+    )
+    assert status == 0
+    assert complete_models(repository) == ["tiny-bert", "tiny-llama", "tiny-llama_stream"]
+    config = read_config(repository / "tiny-llama")
+    assert config.parameters["huggingface_model"].string_value == str(generator)
+    assert config.parameters["max_length"].string_value == "7"
+    assert read_config(repository / "tiny-llama_stream").model_transaction_policy.decoupled
+
+
+def test_a_second_run_changes_nothing(create, generator):
+    _, _, repository = create("--gen-models", str(generator))
+    before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
+    assert create("--gen-models", str(generator))[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before
+
+
+def test_a_dry_run_writes_nothing(create, generator):
+    status, output, repository = create("--gen-models", str(generator), "--dry-run")
+    assert status == 0
+    assert "would write" in output
+    assert not list(repository.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("tokenizer.json", "no tokenizer"), ("model.safetensors", "no weights"), ("config.json", "has no config.json")],
+)
+def test_nothing_is_written_when_a_file_is_missing(create, generator, classifier, tmp_path, missing, message):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in classifier.iterdir():
+        if path.name != missing:
+            (broken / path.name).write_bytes(path.read_bytes())
+    status, output, repository = create("--gen-models", str(generator), "--class-models", str(broken))
+    assert status == 1
+    assert message in output
+    assert not list(repository.iterdir())
+
+
+def test_a_model_of_another_task_is_refused(create, classifier):
+    status, output, _ = create("--gen-models", str(classifier))
+    assert status == 1
+    assert "BertForSequenceClassification, which is no model for text-generation" in output
+
+
+def test_an_unknown_task_is_refused(generator):
+    with pytest.raises(ModelSourceError, match="unknown task 'translation'"):
+        find_hub_model(str(generator), "translation")
+
+
+def test_a_hub_model_offline_is_named_with_the_way_out(create):
+    status, output, _ = create("--gen-models", "nobody/such-a-model")
+    assert status == 1
+    assert "'nobody/such-a-model' is not in the Hub's cache" in output
+    assert "name a folder that holds the model" in output
+
+
+def test_an_entry_that_was_made_by_hand_is_neither_renewed_nor_removed(create, generator):
+    _, _, repository = create("--gen-models", str(generator))
+    config = repository / "tiny-llama" / "config.pbtxt"
+    config.write_text(config.read_text().replace("made_by", "written_by"))
+    before = files(repository)
+    for arguments in (["--gen-models", str(generator)], ["--remove", "tiny-llama"]):
+        status, output, _ = create(*arguments)
+        assert status == 1
+        assert "not made by create_repository" in output
+    assert files(repository) == before
+    assert create("--remove", "tiny-llama_stream")[0] == 0
+    assert [path.name for path in repository.iterdir()] == ["tiny-llama"]
+
+
+def test_a_path_is_no_name_to_remove(create, tmp_path):
+    status, output, _ = create("--remove", "../repository")
+    assert status == 1
+    assert "has no entry" in output
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31, 1.5, True, "many", None])
+def test_numbers_out_of_range_or_of_another_kind_are_refused(value):
+    with pytest.raises(ValueError, match="max_tokens must be a whole number from 1 to 2147483647"):
+        read_options({"max_tokens": value}, max_length=15, chat=False)
+
+
+def test_asking_for_any_sampling_means_a_temperature():
+    assert read_options({}, max_length=15, chat=False).temperature == 0
+    for asked in ({"seed": 1}, {"top_k": 5}, {"top_p": "0.5"}, {"num_sequences": 2}):
+        assert read_options(asked, max_length=15, chat=False).temperature == 1
+    with pytest.raises(ValueError, match="needs a temperature above 0"):
+        read_options({"num_sequences": 2, "temperature": 0}, max_length=15, chat=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stops"), [("end", ("end",)), ('["a", "b"]', ("a", "b")), ("[", ("[",)), ("[not json", ("[not json",))]
+)
+def test_stop_is_a_text_or_a_json_list(asked, stops):
+    assert read_options({"stop": asked}, max_length=15, chat=False).stop == stops
+
+
+@pytest.mark.parametrize("asked", ["", '[""]', "[1]", json.dumps(["x"] * 17)])
+def test_stops_that_would_end_everything_or_nothing_are_refused(asked):
+    with pytest.raises(ValueError, match="stop must be a text or a JSON list"):
+        read_options({"stop": asked}, max_length=15, chat=False)
+
+
+letters = st.text("ab.", max_size=12)
+
+
+@given(st.lists(letters, max_size=8), st.lists(letters.filter(bool), max_size=3))
+def test_however_a_text_is_cut_it_ends_before_its_first_stop(pieces, stops):
+    scanner, out, stopped = StopScanner(stops), "", False
+    for piece in pieces:
+        ready, stopped = scanner.feed(piece)
+        out += ready
+        if stopped:
+            break
+    out += scanner.rest()
+    whole = "".join(pieces)
+    # the end of the earliest stop decides, since it is met first
+    met = [whole.find(stop) + len(stop) for stop in stops if stop in whole]
+    assert stopped == bool(met)
+    assert whole.startswith(out)
+    assert not any(stop in out for stop in stops)
+    if not met:
+        assert out == whole

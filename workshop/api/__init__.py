@@ -1,0 +1,1 @@
+"""An OpenAI-compatible HTTP façade in front of Triton."""

@@ -1,1 +1,0 @@
-"""Image models: how pictures become tensors, what is served, and the clients."""
