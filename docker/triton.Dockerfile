@@ -5,6 +5,6 @@ FROM ${TRITON_IMAGE}
 
 ENV PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements.txt /tmp/requirements.txt
-RUN grep -E '^tokenizers==' /tmp/requirements.txt > /tmp/backend-requirements.txt \
+RUN grep -E -e '^tokenizers==' -e '^pillow==' /tmp/requirements.txt > /tmp/backend-requirements.txt \
     && python3 -m pip install --requirement /tmp/backend-requirements.txt \
     && rm /tmp/requirements.txt /tmp/backend-requirements.txt

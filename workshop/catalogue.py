@@ -6,6 +6,7 @@ from workshop.graph.signature import GRAPHSAGE_PRODUCTS
 from workshop.text.ensembles import TEXT_EMBEDDING, TEXT_TOKENIZER, ZERO_SHOT_TEXT, ZERO_SHOT_TOKENIZER
 from workshop.text.signatures import SENTENCE_BERT, ZERO_SHOT
 from workshop.triton.signature import ModelSignature
+from workshop.vision.signatures import IMAGE_CLASSIFICATION, IMAGE_CLASSIFIER, IMAGE_DECODER
 
 SIGNATURES: tuple[ModelSignature, ...] = (
     SENTENCE_BERT,
@@ -15,4 +16,7 @@ SIGNATURES: tuple[ModelSignature, ...] = (
     TEXT_EMBEDDING,
     ZERO_SHOT_TEXT,
     GRAPHSAGE_PRODUCTS,
+    IMAGE_CLASSIFIER,
+    IMAGE_DECODER,
+    IMAGE_CLASSIFICATION,
 )

@@ -18,8 +18,18 @@ from workshop.data.orders import (
     split_later_orders,
 )
 from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
-from workshop.evaluate.baskets import Baskets, cut_baskets, evaluate, tune_hybrid
-from workshop.recommend.baskets import co_occurrence, co_purchase, embedding, hybrid, popularity, recommend
+from workshop.evaluate.baskets import Baskets, cut_baskets, evaluate, tune_hybrid, weight_grid
+from workshop.recommend.baskets import (
+    co_occurrence,
+    co_purchase,
+    ease,
+    embedding,
+    history,
+    hybrid,
+    item_knn,
+    popularity,
+    recommend,
+)
 from workshop.settings import load_settings
 
 
@@ -89,7 +99,7 @@ def test_text_that_is_not_utf8_names_the_way_out(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(DataMissingError, match="no orders file at"):
+    with pytest.raises(DataMissingError, match="no file at"):
         read_orders(tmp_path / "none.csv")
 
 
@@ -184,9 +194,13 @@ def test_nothing_to_measure_is_an_error():
 
 
 def test_recall_and_ndcg_by_hand():
-    baskets = Baskets(sp.csr_matrix(np.eye(2, 6)), sp.csr_matrix([[0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0]], dtype=float))
+    baskets = Baskets(
+        sp.csr_matrix(np.eye(2, 6)),
+        sp.csr_matrix([[0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0]], dtype=float),
+        np.zeros(2, int),
+    )
     fixed = np.array([[9, 8, 1, 7, 6, 2], [9, 9, 5, 4, 3, 2]])  # ranks 1,3,4 | 0,2,3 once the basket is left out
-    quality = evaluate(lambda given: fixed[: given.shape[0]], baskets, k=3)
+    quality = evaluate(lambda given, customer: fixed[: given.shape[0]], baskets, k=3)
     assert quality.recall == pytest.approx((1 / 2 + 1) / 2)
     first = 1 / (1 + 1 / np.log2(3))
     assert quality.ndcg == pytest.approx((first + 1 / np.log2(4)) / 2)
@@ -198,7 +212,7 @@ def test_batches_do_not_change_the_result():
     held = rng.random((40, 30)) < 0.3
     cut = rng.random(held.shape) < 0.5
     cut[:, 0], held[:, 0] = False, True
-    baskets = Baskets(sp.csr_matrix((held & cut) * 1.0), sp.csr_matrix((held & ~cut) * 1.0))
+    baskets = Baskets(sp.csr_matrix((held & cut) * 1.0), sp.csr_matrix((held & ~cut) * 1.0), np.zeros(40, int))
     vectors = rng.normal(size=(30, 8))
     few, many = (evaluate(embedding(vectors), baskets, 5, batch=batch) for batch in (7, 64))
     np.testing.assert_array_equal(few.recalls, many.recalls)
@@ -225,13 +239,55 @@ def test_each_recommender_ranks_as_it_says():
 def test_embedding_ranks_by_cosine_and_ignores_zero_vectors():
     vectors = np.array([[1.0, 0], [10, 1], [0, 1], [0, 0]])
     assert recommend(embedding(vectors), sp.csr_matrix(np.eye(1, 4)), 3)[0].tolist() == [1, 2, 3]
-    assert np.isfinite(embedding(vectors)(sp.csr_matrix(np.eye(4)))).all()
+    assert np.isfinite(embedding(vectors)(sp.csr_matrix(np.eye(4)), np.zeros(4, int))).all()
+
+
+def test_shrinkage_doubts_what_few_orders_say():
+    lines = "1,a\n1,rare\n" + "".join(f"{order},{product}\n" for order in range(2, 12) for product in ("a", "often"))
+    orders = orders_from("order_id,product_id\n" + lines + "12,a\n13,a\n14,often\n")
+    basket = sp.csr_matrix(np.array([[1.0, 0, 0]]))
+    ranked = recommend(item_knn(orders, neighbours=5, shrinkage=5.0), basket, 2)[0]
+    assert [orders.product_ids[product] for product in ranked] == ["often", "rare"]
+    nearest = item_knn(orders, neighbours=1, shrinkage=0.0)(basket, np.zeros(1, int))
+    assert (nearest > 0).sum() == 1, "one neighbour only"
+
+
+def test_ease_is_the_ridge_regression_on_the_other_products():
+    rng = np.random.default_rng(3)
+    held = rng.random((200, 6)) < 0.4
+    held[:, 0] |= held[:, 1]
+    lines = "".join(f"{order},{product}\n" for order, product in zip(*held.nonzero(), strict=True))
+    orders = orders_from("order_id,product_id\n" + lines)
+    x = orders.matrix().toarray()
+    for target in range(6):
+        others = np.delete(np.arange(6), target)
+        ridge = np.linalg.solve(x[:, others].T @ x[:, others] + 7.0 * np.eye(5), x[:, others].T @ x[:, target])
+        scores = ease(orders, 7.0)(sp.csr_matrix(np.eye(6)), np.zeros(6, int))
+        np.testing.assert_allclose(scores[others, target], ridge, atol=1e-4)
+
+
+def test_history_ranks_what_the_customer_bought_then_what_sells():
+    orders = orders_from(
+        "order_id,product_id,customer_id,time\n1,a,x,1\n2,a,x,2\n3,b,x,3\n4,c,y,1\n5,c,y,2\n6,c,y,3\n6,d,y,3\n"
+    )
+    names = np.array(orders.product_ids)
+    x, y = orders.customer[orders.order_ids.index("1")], orders.customer[orders.order_ids.index("4")]
+    nothing = sp.csr_matrix((3, 4))
+    ranked = names[recommend(history(orders), nothing, 2, customer=np.array([x, y, -1]))].tolist()
+    assert ranked == [["a", "b"], ["c", "d"], ["c", "a"]]
+
+
+def test_the_grid_holds_every_scorer_alone_and_every_mixture():
+    grid = weight_grid(3, 4)
+    assert {(1, 0, 0), (0, 1, 0), (0, 0, 1)} <= set(grid)
+    assert len(grid) == len(set(grid)) == 15
+    assert all(sum(weights) == pytest.approx(1) for weights in grid)
 
 
 def test_hybrid_weighs_scorers_brought_to_one_scale():
     basket = sp.csr_matrix(np.eye(1, 3))
-    first, second = (lambda given, s=s: np.array([s]) for s in ([0, 100.0, 50], [0, 0.1, 0.2]))
-    assert np.allclose(hybrid([first, second], [0.5, 0.5])(basket), [[0, 0.75, 0.75]])
+    first, second = (lambda given, customer, s=s: np.array([s]) for s in ([0, 100.0, 50], [0, 0.1, 0.2]))
+    assert np.allclose(hybrid([first, second], [0.5, 0.5])(basket, np.zeros(1, int)), [[0, 0.75, 0.75]])
     with pytest.raises(DataInvalidError, match="2 scorers but 1 weights"):
         hybrid([first, second], [1.0])
 
@@ -239,6 +295,6 @@ def test_hybrid_weighs_scorers_brought_to_one_scale():
 def test_tuning_finds_the_scorer_that_works():
     pairs = "\n".join(f"{i},{p}" for i in range(60) for p in (f"x{i % 6}", f"y{i % 6}"))
     orders = orders_from("order_id,product_id\n" + pairs)
-    nonsense = lambda given: np.tile(np.arange(given.shape[1], 0, -1.0), (given.shape[0], 1))  # noqa: E731
-    assert tune_hybrid(orders, lambda past: (nonsense, co_purchase(past)), [0.0, 0.5, 1.0], k=1)[1] > 0
-    assert tune_hybrid(orders, lambda past: (co_purchase(past), nonsense), [0.0, 0.5, 1.0], k=1)[1] == 0
+    nonsense = lambda given, customer: np.tile(np.arange(given.shape[1], 0, -1.0), (given.shape[0], 1))  # noqa: E731
+    assert tune_hybrid(orders, lambda past: (nonsense, co_purchase(past)), steps=2, k=1)[1] > 0
+    assert tune_hybrid(orders, lambda past: (co_purchase(past), nonsense), steps=2, k=1)[1] == 0

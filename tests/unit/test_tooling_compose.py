@@ -20,6 +20,8 @@ from workshop.settings import PROJECT_ROOT, Settings, load_settings
 from workshop.text import tokenization
 from workshop.text.ensembles import CODE_FILE
 from workshop.triton.repository import read_config
+from workshop.vision import preprocessing
+from workshop.vision.signatures import PREPROCESSING_CODE_FILE
 
 REPOSITORY = PROJECT_ROOT / "model_repository"
 RESET = object()
@@ -142,10 +144,11 @@ def test_the_triton_image_has_what_the_python_models_import():
     installed = set(re.findall(r"\^([\w-]+)==", dockerfile))
     assert installed <= pinned().keys()
     given = {*sys.stdlib_module_names, *installed, "numpy", "triton_python_backend_utils"}
-    copied = Path(CODE_FILE).stem  # lies beside each model.py once the models have been traced
-    assert imported(Path(tokenization.__file__)) <= given
+    copied = {Path(file).stem for file in (CODE_FILE, PREPROCESSING_CODE_FILE)}  # beside model.py, once traced
+    for module in (tokenization, preprocessing):
+        assert imported(Path(module.__file__)) <= given | {"PIL"}
     for path in REPOSITORY.glob("*/1/model.py"):
-        assert imported(path) <= given | {copied}, path
+        assert imported(path) <= given | copied, path
 
 
 def imported(path: Path) -> set[str]:

@@ -21,7 +21,8 @@ from sklearn.utils.extmath import randomized_svd
 from torch_geometric.data import Data
 
 from workshop.data.fetch import locate
-from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
+from workshop.data.tables import read_table, table_name
+from workshop.errors import DataCorruptError, DataInvalidError
 from workshop.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -91,8 +92,8 @@ def read_orders(
         DataInvalidError: a needed column is missing, an id is empty, the file has no lines, or its text is not in
             ``encoding``; the message says where.
     """
-    name = str(source) if isinstance(source, str | Path) else getattr(source, "name", "orders")
-    table = _read_table(source, name, encoding).rename(columns=rename or {})
+    name = table_name(source, "orders")
+    table = read_table(source, name, encoding).rename(columns=rename or {})
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if missing:
         raise DataInvalidError(
@@ -204,20 +205,6 @@ def _spectral_features(weights: sp.csr_matrix, num_features: int, seed: int) -> 
     features[:, :rank] = left * np.sqrt(values)
     spread = features.std()
     return features / spread if spread > 0 else features
-
-
-def _read_table(source: Path | str | IO[bytes], name: str, encoding: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(source, dtype=str, keep_default_na=False, encoding=encoding)
-    except FileNotFoundError as error:
-        raise DataMissingError(f"no orders file at {name}") from error
-    except UnicodeDecodeError as error:
-        raise DataInvalidError(
-            f"{name} is not {encoding} text: byte {error.object[error.start]:#04x} cannot be decoded",
-            hint='read_orders(path, encoding="latin-1"), or save the file as UTF-8',
-        ) from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise DataInvalidError(f"{name} is not a CSV table: {error}") from error
 
 
 def _numbered(table: pd.DataFrame) -> Orders:

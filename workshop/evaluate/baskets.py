@@ -7,8 +7,10 @@ can be known about them. Recall@k and NDCG@k are averaged over orders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,13 +20,22 @@ from workshop.errors import DataInvalidError
 from workshop.evaluate.metrics import ndcg_at_k, recall_at_k
 from workshop.recommend.baskets import Scorer, hybrid, recommend
 
+Choice = TypeVar("Choice")
+
 
 @dataclass(frozen=True)
 class Baskets:
-    """Held-out orders cut in two: ``given`` and ``wanted``, both float64 ``[orders, products]`` of zeros and ones."""
+    """Held-out orders cut in two.
+
+    Attributes:
+        given: what the recommender sees, float64 ``[orders, products]`` of zeros and ones.
+        wanted: what it should find, of the same form.
+        customer: whose order it is, int64 ``[orders]``.
+    """
 
     given: sp.csr_matrix
     wanted: sp.csr_matrix
+    customer: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,48 +76,72 @@ def cut_baskets(earlier: Orders, later: Orders) -> Baskets:
     order, product = order[enough], product[enough]
     if not len(order):
         raise DataInvalidError("no later order holds two products that earlier orders hold")
-    _, row, counts = np.unique(order, return_inverse=True, return_counts=True)
+    kept, row, counts = np.unique(order, return_inverse=True, return_counts=True)
     place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
     is_given = place < (counts[row] + 1) // 2
     shape = (len(counts), later.num_products)
     given, wanted = (
         sp.csr_matrix((np.ones(part.sum()), (row[part], product[part])), shape=shape) for part in (is_given, ~is_given)
     )
-    return Baskets(given, wanted)
+    return Baskets(given, wanted, later.customer[kept])
 
 
 def evaluate(scorer: Scorer, baskets: Baskets, k: int = 10, *, batch: int = 512) -> Quality:
     """Recall@k and NDCG@k of a scorer; ``batch`` baskets are scored at a time."""
     recalls, ndcgs = [], []
     for start in range(0, baskets.given.shape[0], batch):
-        given, wanted = baskets.given[start : start + batch], baskets.wanted[start : start + batch].toarray()
-        hits = np.take_along_axis(wanted, recommend(scorer, given, k), axis=1)
+        part = slice(start, start + batch)
+        wanted = baskets.wanted[part].toarray()
+        top = recommend(scorer, baskets.given[part], k, customer=baskets.customer[part])
+        hits = np.take_along_axis(wanted, top, axis=1)
         count = wanted.sum(axis=1)
         recalls.append(recall_at_k(hits, count))
         ndcgs.append(ndcg_at_k(hits, count))
     return Quality(np.concatenate(recalls), np.concatenate(ndcgs), k)
 
 
-def tune_hybrid(
-    earlier: Orders, make_scorers: Callable[[Orders], Sequence[Scorer]], shares: Sequence[float], k: int = 10
-) -> tuple[float, ...]:
-    """Choose how much the second of two scorers counts, on the later part of the earlier orders.
+def tune(earlier: Orders, candidates: Callable[[Orders], Mapping[Choice, Scorer]], k: int = 10) -> Choice:
+    """Choose among scorers by recall@k on the later part of the earlier orders.
 
     The orders that are held out for the final measurement are never looked at.
 
     Args:
         earlier: orders that may be learned from.
-        make_scorers: gives two scorers for a set of orders.
-        shares: weights of the second scorer to try, between 0 and 1; the first one gets the rest.
+        candidates: gives the scorers to choose from, by name or by parameters, for a set of orders.
         k: length of the recommendation list.
 
     Returns:
-        Weights for :func:`hybrid`; the smallest share wins a tie.
+        The key of the best scorer; the first one wins a tie.
     """
     past, recent = split_later_orders(earlier)
-    first, second = make_scorers(past)
     baskets = cut_baskets(past, recent)
-    best = max(
-        sorted(shares), key=lambda share: evaluate(hybrid([first, second], [1 - share, share]), baskets, k).recall
-    )
-    return (1 - best, best)
+    recall = {choice: evaluate(scorer, baskets, k).recall for choice, scorer in candidates(past).items()}
+    return max(recall, key=recall.get)
+
+
+def weight_grid(num_scorers: int, steps: int) -> list[tuple[float, ...]]:
+    """Every way to divide 1 among scorers in multiples of ``1 / steps``, for :func:`hybrid`."""
+    shares = (share for share in itertools.product(range(steps + 1), repeat=num_scorers) if sum(share) == steps)
+    return [tuple(part / steps for part in share) for share in sorted(shares, reverse=True)]
+
+
+def tune_hybrid(
+    earlier: Orders, make_scorers: Callable[[Orders], Sequence[Scorer]], steps: int = 4, k: int = 10
+) -> tuple[float, ...]:
+    """Choose the weights of :func:`hybrid` as :func:`tune` does, from :func:`weight_grid`.
+
+    Args:
+        earlier: orders that may be learned from.
+        make_scorers: gives the scorers for a set of orders.
+        steps: fineness of the grid, which holds every scorer alone too.
+        k: length of the recommendation list.
+
+    Returns:
+        Weights in the order of the scorers; the larger weight of the first ones wins a tie.
+    """
+
+    def candidates(past: Orders) -> dict[tuple[float, ...], Scorer]:
+        scorers = make_scorers(past)
+        return {weights: hybrid(scorers, weights) for weights in weight_grid(len(scorers), steps)}
+
+    return tune(earlier, candidates, k)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from workshop.triton.transport import (
     ModelState,
     Parameters,
     Pending,
+    Request,
     Transport,
     translate,
 )
@@ -170,7 +172,13 @@ class TritonClient:
 
     # --- inference --------------------------------------------------------------------------------------------
     def infer(
-        self, model: str, inputs: Mapping[str, object], *, parameters: Parameters | None = None
+        self,
+        model: str,
+        inputs: Mapping[str, object],
+        *,
+        parameters: Parameters | None = None,
+        version: str = "",
+        classes: int = 0,
     ) -> dict[str, np.ndarray]:
         """Run a model on one batch of any size.
 
@@ -178,6 +186,9 @@ class TritonClient:
             model: name of the served model.
             inputs: name to array (or texts, for ``BYTES``); with a batch axis first where the model has one.
             parameters: request parameters, for models that read them.
+            version: of the model; empty lets the server choose.
+            classes: ask for this many best classes of each output instead of the tensor: texts ``score:index:label``
+                of shape ``[rows, classes]``.
 
         Returns:
             Output name to array, rows in the order of the input.
@@ -191,21 +202,29 @@ class TritonClient:
             ServingTimeoutError: no answer within ``timeout`` seconds.
         """
         signature = self.signature(model)
-        requests = split_rows(prepare_inputs(signature, inputs), signature.max_batch_size)
-        answers = list(self._in_order(model, requests, parameters or {}))
+        parts = split_rows(prepare_inputs(signature, inputs), signature.max_batch_size)
+        request = self._request(model, {}, parameters, version, classes)
+        answers = list(self._in_order(replace(request, inputs=part) for part in parts))
         if len(answers) == 1:
             return answers[0]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def infer_many(
-        self, model: str, requests: Iterable[Mapping[str, object]], *, parameters: Parameters | None = None
+        self,
+        model: str,
+        requests: Iterable[Mapping[str, object]],
+        *,
+        parameters: Parameters | None = None,
+        version: str = "",
+        classes: int = 0,
     ) -> Iterator[dict[str, np.ndarray]]:
         """Run a model on many requests, ``in_flight`` at a time; answers come in the order of the requests.
 
         Each request must respect the model's batch limit. Raises as :meth:`infer` does.
         """
         signature = self.signature(model)
-        return self._in_order(model, (prepare_inputs(signature, request) for request in requests), parameters or {})
+        request = self._request(model, {}, parameters, version, classes)
+        return self._in_order(replace(request, inputs=prepare_inputs(signature, inputs)) for inputs in requests)
 
     def stream(
         self, model: str, inputs: Mapping[str, object], *, parameters: Parameters | None = None
@@ -229,38 +248,40 @@ class TritonClient:
         except Exception as error:
             raise translate(error, self.url, f"model {model!r}") from error
 
-    def _in_order(
-        self, model: str, requests: Iterable[Arrays], parameters: Parameters
-    ) -> Iterator[dict[str, np.ndarray]]:
-        under_way: deque[tuple[Arrays, Pending | Exception]] = deque()
-        for request in requests:
-            under_way.append((request, self._start(model, request, parameters)))
-            if len(under_way) == self.in_flight:
-                yield self._finish(model, *under_way.popleft(), parameters)
-        while under_way:
-            yield self._finish(model, *under_way.popleft(), parameters)
+    def _request(
+        self, model: str, inputs: Arrays, parameters: Parameters | None, version: str, classes: int
+    ) -> Request:
+        counts = {spec.name: classes for spec in self.signature(model).outputs} if classes else {}
+        return Request(model, inputs, parameters or {}, version, counts)
 
-    def _start(self, model: str, request: Arrays, parameters: Parameters) -> Pending | Exception:
+    def _in_order(self, requests: Iterable[Request]) -> Iterator[dict[str, np.ndarray]]:
+        under_way: deque[tuple[Request, Pending | Exception]] = deque()
+        for request in requests:
+            under_way.append((request, self._start(request)))
+            if len(under_way) == self.in_flight:
+                yield self._finish(*under_way.popleft())
+        while under_way:
+            yield self._finish(*under_way.popleft())
+
+    def _start(self, request: Request) -> Pending | Exception:
         try:
-            return self._transport.send(model, request, parameters, self.timeout)
+            return self._transport.send(request, self.timeout)
         except Exception as error:  # met again, translated, when the answer is due
             return error
 
-    def _finish(
-        self, model: str, request: Arrays, pending: Pending | Exception, parameters: Parameters
-    ) -> dict[str, np.ndarray]:
-        asked = f"model {model!r}"
+    def _finish(self, request: Request, pending: Pending | Exception) -> dict[str, np.ndarray]:
+        asked = f"model {request.model!r}"
         for attempt in range(self.retries + 1):
             try:
                 if isinstance(pending, Exception):
                     raise pending
-                return self._whole(model, pending())
+                return self._whole(request.model, pending())
             except Exception as error:
                 problem = translate(error, self.url, asked)
                 if not isinstance(problem, ServerUnreachableError) or attempt == self.retries:
                     raise problem from error
             time.sleep(0.2 * 2**attempt)
-            pending = self._start(model, request, parameters)
+            pending = self._start(request)
         raise AssertionError("unreachable")
 
     def _whole(self, model: str, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -32,12 +32,17 @@ class TensorSpec:
         dtype: Triton's short name, for example ``INT64``, ``FP32`` or ``BYTES``.
         dims: sizes without the batch axis; ``-1`` where the size is free.
         optional: a request may leave the input out.
+        format: ``FORMAT_NCHW`` or ``FORMAT_NHWC`` for an input that is a picture, otherwise empty.
+        label_filename: file in the model's folder with one label a line, for an output that holds one score a class;
+            clients may then ask Triton for the best classes by name.
     """
 
     name: str
     dtype: str
     dims: tuple[int, ...]
     optional: bool = False
+    format: str = ""
+    label_filename: str = ""
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -107,9 +112,17 @@ class ModelSignature:
             name=self.name, platform=self.platform, backend=self.backend, max_batch_size=self.max_batch_size
         )
         for spec in self.inputs:
-            config.input.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims, optional=spec.optional)
+            config.input.add(
+                name=spec.name,
+                data_type=_data_type(spec),
+                dims=spec.dims,
+                optional=spec.optional,
+                format=spec.format or "FORMAT_NONE",
+            )
         for spec in self.outputs:
-            config.output.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims)
+            config.output.add(
+                name=spec.name, data_type=_data_type(spec), dims=spec.dims, label_filename=spec.label_filename
+            )
         if self.queue_delay_us is not None:
             config.dynamic_batching.max_queue_delay_microseconds = self.queue_delay_us
         if self.instances is not None:

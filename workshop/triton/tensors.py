@@ -20,13 +20,22 @@ def served_signature(config: pb.ModelConfig) -> ModelSignature:
     def spec(tensor: pb.ModelInput | pb.ModelOutput) -> TensorSpec:
         kind = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
         dtype = "BYTES" if kind == "STRING" else kind
-        return TensorSpec(tensor.name, dtype, tuple(tensor.dims), getattr(tensor, "optional", False))
+        kind = pb.ModelInput.Format.Name(tensor.format) if isinstance(tensor, pb.ModelInput) else "FORMAT_NONE"
+        return TensorSpec(
+            tensor.name,
+            dtype,
+            tuple(tensor.dims),
+            optional=getattr(tensor, "optional", False),
+            format="" if kind == "FORMAT_NONE" else kind,
+            label_filename=getattr(tensor, "label_filename", ""),
+        )
 
     return ModelSignature(
         name=config.name,
         inputs=tuple(map(spec, config.input)),
         outputs=tuple(map(spec, config.output)),
         max_batch_size=config.max_batch_size,
+        parameters={name: value.string_value for name, value in config.parameters.items()},
     )
 
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import gevent
@@ -53,6 +53,26 @@ _HINTS = {
     ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); or make status",
     ServingTimeoutError: "raise WORKSHOP_TRITON_TIMEOUT, or make status",
 }
+
+
+@dataclass(frozen=True)
+class Request:
+    """One inference request.
+
+    Attributes:
+        model: name of the served model.
+        inputs: name to array.
+        parameters: request parameters, for models that read them.
+        version: of the model; empty lets the server choose.
+        classes: output name to the number of best classes wanted instead of the tensor. Triton's classification
+            extension: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_classification.md
+    """
+
+    model: str
+    inputs: Mapping[str, np.ndarray]
+    parameters: Parameters = field(default_factory=dict)
+    version: str = ""
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +146,7 @@ class Transport(Protocol):
     def unload(self, model: str) -> None:
         """Unload a model."""
 
-    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
+    def send(self, request: Request, timeout: float) -> Pending:
         """Start a request; the returned call waits for its outputs."""
 
     def stream(
@@ -145,6 +165,18 @@ def _tensors(module: object, inputs: Mapping[str, np.ndarray]) -> list:
         tensor.set_data_from_numpy(array)
         tensors.append(tensor)
     return tensors
+
+
+def arguments(module: object, request: Request) -> dict[str, object]:
+    """What the client library's calls take for a request; ``module`` is the library of the protocol."""
+    outputs = [module.InferRequestedOutput(name, class_count=count) for name, count in request.classes.items()]
+    return {
+        "model_name": request.model,
+        "model_version": request.version,
+        "inputs": _tensors(module, request.inputs),
+        "outputs": outputs or None,
+        "parameters": dict(request.parameters) or None,
+    }
 
 
 class GrpcTransport:
@@ -174,7 +206,7 @@ class GrpcTransport:
     def unload(self, model: str) -> None:
         self._client.unload_model(model, client_timeout=self._timeout)
 
-    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
+    def send(self, request: Request, timeout: float) -> Pending:
         future: Future = Future()
 
         def done(result: triton_grpc.InferResult | None, error: InferenceServerException | None) -> None:
@@ -183,9 +215,7 @@ class GrpcTransport:
             else:
                 future.set_result(result)
 
-        self._client.async_infer(
-            model, _tensors(triton_grpc, inputs), done, parameters=dict(parameters) or None, client_timeout=timeout
-        )
+        self._client.async_infer(callback=done, client_timeout=timeout, **arguments(triton_grpc, request))
 
         def wait() -> dict[str, np.ndarray]:
             # the deadline is gRPC's; the extra second only guards against a callback that never comes
@@ -258,8 +288,8 @@ class HttpTransport:
     def unload(self, model: str) -> None:
         self._client.unload_model(model)
 
-    def send(self, model: str, inputs: Mapping[str, np.ndarray], parameters: Parameters, timeout: float) -> Pending:
-        pending = self._client.async_infer(model, _tensors(triton_http, inputs), parameters=dict(parameters) or None)
+    def send(self, request: Request, timeout: float) -> Pending:
+        pending = self._client.async_infer(**arguments(triton_http, request))
 
         def wait() -> dict[str, np.ndarray]:
             result = pending.get_result(timeout=timeout)

@@ -65,7 +65,8 @@ def test_only_newer_versions_are_written(db: Database, query: str) -> None:
     db.rows("UPDATE 'a' WITH {v: 5} IN c")
     mode = ", overwriteMode: 'update'" if query.startswith("INSERT") else ""
     query += f" OPTIONS {{versionAttribute: 'v'{mode}}}"
-    for version, written in ((5, False), (4.5, False), (6, True), ("text", True)):
+    versions = ((5, False), (4.5, False), (5.9, False), (6, True), (6.5, False), (-1, True), (7, True), ("text", True))
+    for version, written in versions:
         result = db.result(query, {"v": version})
         assert (result.stats["writesExecuted"], result.stats["writesIgnored"]) == (int(written), int(not written))
     assert db.value("DOCUMENT('c/a').n") == 9
@@ -143,6 +144,7 @@ def test_distinct_needs_rows(db: Database, query: str) -> None:
         ("LET {name: n, 'first name': f} = {name: 1, 'first name': 2} RETURN [n, f]", [[1, 2]]),
         ("LET {a: {b, c: [d]}} = {a: {b: 1, c: [2]}} RETURN [b, d]", [[1, 2]]),
         ("LET [a] = null, {b} = 'text' RETURN [a, b]", [[None, None]]),
+        ("LET [] = [1], [,] = [2] LET [] = 3 RETURN 4", [4]),
         ("LET x = [1], [a] = x, b = a + 1 RETURN b", [2]),
         ("FOR [k, v] IN [['a', 1], ['b', 2]] FILTER v > 1 RETURN {k, v}", [{"k": "b", "v": 2}]),
         ("FOR {_key: k, n} IN c SORT n DESC RETURN [k, n]", [["b", 2], ["a", 1]]),

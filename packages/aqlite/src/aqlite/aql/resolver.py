@@ -78,9 +78,10 @@ class Resolver(ABC):
 
     def declare(self, name: str, scope: Scope) -> p.Variable:
         """Make a variable visible. Raises ArangoError 1511 when the name is taken."""
-        if scope.find(name) is not None:
+        unnamed = name.startswith(ast.UNNAMED)
+        if not unnamed and scope.find(name) is not None:
             raise parsing_error(1511, f"variable '{name}' is assigned multiple times")
-        scope.own[name] = variable = self.new_variable(None if name.startswith(ast.UNNAMED) else name)
+        scope.own[name] = variable = self.new_variable(None if unnamed else name)
         return variable
 
     def pseudo(self, name: str, scope: Scope) -> p.Variable:

@@ -74,7 +74,7 @@ class Pattern:
 
     @property
     def holder(self) -> str:
-        """Name of the variable for the whole; no two patterns of a scope bind the same names."""
+        """Name of the variable for the whole, which is read right after it is set."""
         return f"{ast.UNNAMED}{', '.join(name for name, _ in self._bound(ast.Name('')))}]"
 
     def assignments(self) -> list[ast.Let]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from functools import lru_cache
@@ -109,11 +110,18 @@ def merge_patch(old: Document, patch: Document, *, keep_null: bool, merge_object
 
 
 def is_outdated(old: Document, new: Document, version_attribute: str | None) -> bool:
-    """Whether both have a number in the version attribute and the new one is not larger: such a write is ignored."""
+    """Whether both have a version, and the new one is not larger, rounded down: such a write is ignored.
+
+    A version is a number that is not negative, in a top-level attribute.
+    """
     if version_attribute is None:
         return False
-    before, after = old.get(version_attribute), new.get(version_attribute)
-    return type(before) in (int, float) and type(after) in (int, float) and after <= before
+    before, after = (_version(document.get(version_attribute)) for document in (old, new))
+    return before is not None and after is not None and after <= before
+
+
+def _version(value: Any) -> int | None:
+    return math.floor(value) if type(value) in (int, float) and value >= 0 else None
 
 
 def without_nulls(value: Document) -> Document:

@@ -1,0 +1,1 @@
+"""Image models: how pictures become tensors, what is served, and the clients."""
