@@ -10,6 +10,7 @@ import pytest
 from aql_support import Database
 
 from aqlite.storage.shared import Ticks
+from aqlite.storage.store import Store
 
 
 @pytest.fixture
@@ -257,3 +258,12 @@ def test_ticks_never_go_back() -> None:
         thread.join()
     assert len(set(given)) == 16_000
     assert ticks.last == max(given) == 16_100
+
+
+def test_ticks_never_go_back_when_the_process_ends(tmp_path) -> None:
+    store = Store(tmp_path / "data")
+    before = [store.next_tick() for _ in range(100)]
+    store.close()
+    store = Store(tmp_path / "data")
+    assert store.next_tick() > max(before)
+    store.close()

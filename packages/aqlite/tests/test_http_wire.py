@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -193,6 +195,23 @@ def test_compaction_gives_room_back(tmp_path):
     after = sum(file.stat().st_size for file in (tmp_path / "data").iterdir())
     store.close()
     assert after < before / 10
+
+
+def test_compaction_takes_little_memory(tmp_path):
+    store = Store(tmp_path / "data")
+    with store.write("_system") as view:
+        ddl.create_collection(view, "big", "document", {})
+        for _ in range(2000):
+            view.insert("big", {"text": "x" * 50_000})
+    store.close()
+    script = (
+        "import sys, resource; from pathlib import Path; from aqlite.storage.store import Store\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "store = Store(Path(sys.argv[1])); before = peak(); store.compact(); print(peak() - before); store.close()"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "data")]
+    grown_kib = int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+    assert grown_kib < 50_000, "the 100 MB of documents are not held in memory"
 
 
 def test_access_tokens_stand_for_the_password(system, server, call):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from aqlite.errors import ArangoError
@@ -102,16 +102,17 @@ class Store:
         return name in self._catalog.databases
 
     def next_tick(self) -> int:
-        """A number never used before in this folder: ids of databases, collections and indexes, generated keys."""
-        return self.shared.ticks.next()
+        """A number larger than all before, those of earlier processes too: ids of what no commit remembers."""
+        return self.shared.clock.next()
 
     def compact(self) -> None:
-        """Return the unused pages of the file to the disk."""
+        """Return the unused pages of the file to the disk, by way of a temporary file of the size of what is used."""
         self.lock_writer(self.lock_timeout)
         try:
-            with reported():
-                self._writer.execute("VACUUM")
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with reported(), closing(self._folder.connect()) as connection:
+                connection.execute("PRAGMA temp_store = FILE")  # what is in use may not fit the memory
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self.unlock_writer()
 
