@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny_hub
 import tiny_models
 
 from workshop import stack
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
+from workshop.text.generation.entries import classifier_entry, generator_entries, write_entry
+from workshop.text.generation.hub import find_hub_model
+from workshop.triton.client import TritonClient
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +53,30 @@ def local_store(tmp_path_factory, model_repository) -> Iterator[Settings]:
     settings = private_settings(tmp_path_factory.mktemp("store"), model_repository=model_repository)
     with stack.running(settings, ["aqlite"]):
         yield settings
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """Folders of the tiny Hub models by their served names."""
+    folder = tmp_path_factory.mktemp("hub")
+    return {
+        "tiny-llama": tiny_hub.save_generator(folder / "tiny-llama"),
+        "tiny-bert": tiny_hub.save_classifier(folder / "tiny-bert"),
+    }
+
+
+@pytest.fixture(scope="module")
+def client(local_stack, folders) -> Iterator[TritonClient]:
+    """A client of the stack, with the tiny Hub models loaded."""
+    entries = [
+        *generator_entries(find_hub_model(str(folders["tiny-llama"]), "text-generation"), local_stack.data_dir),
+        classifier_entry(find_hub_model(str(folders["tiny-bert"]), "text-classification"), local_stack.data_dir),
+    ]
+    for entry in entries:
+        write_entry(entry, local_stack.model_repository)
+    with TritonClient.from_settings(local_stack) as client:
+        for entry in entries:
+            client.load_model(entry.name)
+        yield client
+        for entry in entries:
+            client.unload_model(entry.name)

@@ -27,32 +27,6 @@ PROMPTS = ["the sea", "a", "two rivals on an island look for a map", "it rains i
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hub")
-    return {
-        "tiny-llama": tiny_hub.save_generator(folder / "tiny-llama"),
-        "tiny-bert": tiny_hub.save_classifier(folder / "tiny-bert"),
-    }
-
-
-@pytest.fixture(scope="module")
-def client(local_stack, folders):
-    data_dir, repository = local_stack.data_dir, local_stack.model_repository
-    entries = [
-        *generator_entries(find_hub_model(str(folders["tiny-llama"]), "text-generation"), data_dir),
-        classifier_entry(find_hub_model(str(folders["tiny-bert"]), "text-classification"), data_dir),
-    ]
-    for entry in entries:
-        write_entry(entry, repository)
-    with TritonClient.from_settings(local_stack) as client:
-        for entry in entries:
-            client.load_model(entry.name)
-        yield client
-        for entry in entries:
-            client.unload_model(entry.name)
-
-
-@pytest.fixture(scope="module")
 def expected(folders):
     """Greedy continuation by transformers itself, one prompt at a time."""
     tokenizer = AutoTokenizer.from_pretrained(folders["tiny-llama"])

@@ -19,6 +19,7 @@ import yaml
 from workshop.settings import PROJECT_ROOT, Settings, load_settings
 from workshop.text import tokenization
 from workshop.text.ensembles import CODE_FILE
+from workshop.text.generation.entries import DATA_DIR_VARIABLE, is_ours
 from workshop.triton.repository import read_config
 from workshop.vision import preprocessing
 from workshop.vision.signatures import PREPROCESSING_CODE_FILE
@@ -51,6 +52,7 @@ def merged(base: dict, override: dict) -> dict:
 
 GPU = load("docker-compose.yml")
 CPU = merged(GPU, load("docker-compose.cpu.yml"))
+HUB = load("docker-compose.transformers.yml")["services"]["triton"]
 TRITON_IMAGE = GPU["services"]["triton"]["build"]["args"]["TRITON_IMAGE"]
 # https://docs.nvidia.com/deeplearning/triton-inference-server/release-notes/
 TRITON_VERSIONS = {"26.09": "2.73.0"}
@@ -139,16 +141,37 @@ def test_model_configurations_fit_both_variants():
         assert kinds <= {True}, f"{folder.name} insists on a device kind"
 
 
-def test_the_triton_image_has_what_the_python_models_import():
+def stages() -> dict[str, set[str]]:
+    """Packages that each stage of the Triton image installs."""
     dockerfile = (PROJECT_ROOT / "docker/triton.Dockerfile").read_text()
-    installed = set(re.findall(r"\^([\w-]+)==", dockerfile))
-    assert installed <= pinned().keys()
-    given = {*sys.stdlib_module_names, *installed, "numpy", "triton_python_backend_utils"}
+    found = re.findall(r"^FROM \S+ AS (\w+)$(.*?)(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
+    packages = {name: set(re.findall(r"\^([\w-]+)==", text)) for name, text in found}
+    assert set().union(*packages.values()) <= pinned().keys()
+    return packages
+
+
+def test_the_triton_image_has_what_the_python_models_import():
+    given = {*sys.stdlib_module_names, *stages()["base"], "numpy", "triton_python_backend_utils"}
     copied = {Path(file).stem for file in (CODE_FILE, PREPROCESSING_CODE_FILE)}  # beside model.py, once traced
     for module in (tokenization, preprocessing):
         assert imported(Path(module.__file__)) <= given | {"PIL"}
     for path in REPOSITORY.glob("*/1/model.py"):
-        assert imported(path) <= given | copied, path
+        if not is_ours(path.parent.parent):
+            assert imported(path) <= given | copied, path
+
+
+def test_the_image_for_hub_models_has_what_they_import_and_reads_only():
+    assert HUB["build"]["target"] == "transformers"
+    assert GPU["services"]["triton"]["build"]["target"] == "base"
+    assert all(volume.endswith(":ro") for volume in HUB["volumes"])
+    assert HUB["environment"]["HF_HUB_OFFLINE"] == 1
+    assert f"./.data:{HUB['environment'][DATA_DIR_VARIABLE]}:ro" in HUB["volumes"]
+    packages = stages()["base"] | stages()["transformers"]
+    given = {*sys.stdlib_module_names, *packages, "numpy", "triton_python_backend_utils"}
+    served = sorted((PROJECT_ROOT / "workshop/text/generation/served").glob("*.py"))
+    assert served
+    for path in served:
+        assert imported(path) <= given | {other.stem for other in served}, path
 
 
 def imported(path: Path) -> set[str]:
@@ -200,3 +223,5 @@ def test_no_secret_is_committed_and_the_example_names_every_variable():
         f"WORKSHOP_{n.upper()}" for n in Settings.model_fields
     }
     assert used <= known | {"JUPYTER_PORT"}
+    used = set(re.findall(r"\$\{(\w+)", (PROJECT_ROOT / "docker-compose.transformers.yml").read_text()))
+    assert used <= known | {"HF_HOME"}

@@ -1,0 +1,114 @@
+"""The OpenAI-compatible API, asked by the real ``openai`` client."""
+
+from __future__ import annotations
+
+import threading
+
+import openai
+import pytest
+import requests
+import uvicorn
+
+from workshop.api.app import make_app
+from workshop.stack.private import free_ports
+from workshop.text.generation.client import generate
+
+MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
+
+
+@pytest.fixture(scope="module")
+def url(local_stack, client):
+    """Address of a running API in front of the stack with the tiny generator."""
+    (port,) = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(make_app(local_stack), host="127.0.0.1", port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    session = requests.Session()
+    session.mount(
+        "http://", requests.adapters.HTTPAdapter(max_retries=requests.adapters.Retry(20, backoff_factor=0.05))
+    )
+    assert session.get(f"http://127.0.0.1:{port}/v1/models", timeout=30).status_code == 200
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def api(url):
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=60) as api:
+        yield api
+
+
+def test_the_models_are_the_generators(api):
+    assert "tiny-llama" in [model.id for model in api.models.list()]
+    assert api.models.retrieve("tiny-llama").owned_by == "triton"
+    assert "tiny-llama_stream" not in [model.id for model in api.models.list()]
+
+
+def test_a_chat_gives_the_same_text_whole_and_streamed(api):
+    asked = {"model": "tiny-llama", "messages": MESSAGES, "max_tokens": 12, "seed": 4, "temperature": 0.9}
+    whole = api.chat.completions.create(**asked)
+    assert whole.choices[0].message.role == "assistant"
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    chunks = list(api.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert chunks[-1].usage == whole.usage
+
+
+def test_completions_are_those_of_triton(api, client):
+    answer = api.completions.create(model="tiny-llama", prompt=["the sea", "a"], max_tokens=8, temperature=0, echo=True)
+    parameters = {"prompt_format": "text", "max_tokens": 8, "return_full_text": True}
+    direct = generate(client, "tiny-llama", ["the sea", "a"], parameters=parameters)
+    assert [choice.text for choice in answer.choices] == [texts[0].text for texts in direct]
+    assert [choice.index for choice in answer.choices] == [0, 1]
+
+
+def test_several_choices_and_stop_texts(api):
+    answer = api.chat.completions.create(
+        model="tiny-llama", messages=MESSAGES, n=3, seed=1, max_tokens=6, stop=["\n", "e"]
+    )
+    assert len({choice.message.content for choice in answer.choices}) == 3
+    assert not any("e" in choice.message.content for choice in answer.choices)
+
+
+def test_a_client_that_leaves_a_stream_leaves_the_server_serving(api):
+    asked = {"model": "tiny-llama", "messages": MESSAGES, "max_tokens": 1500, "seed": 2}
+    with api.chat.completions.create(**asked, stream=True) as chunks:
+        next(iter(chunks))
+    assert api.chat.completions.create(**{**asked, "max_tokens": 2}).usage.completion_tokens <= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"model": "nobody"}, openai.NotFoundError, "no model 'nobody' is served here"),
+        ({"temperature": 9}, openai.BadRequestError, "temperature"),
+        ({"messages": []}, openai.BadRequestError, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, openai.BadRequestError, "role"),
+        ({"max_tokens": 5000}, openai.BadRequestError, "context window of 2048"),
+        ({"tools": [{"type": "function"}]}, openai.BadRequestError, "tools"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_bad_requests_have_the_errors_of_the_real_api(api, change, kind, message, streamed):
+    with pytest.raises(kind, match=message):
+        api.chat.completions.create(**{"model": "tiny-llama", "messages": MESSAGES, "stream": streamed, **change})
+
+
+def test_an_embedding_of_a_model_that_makes_none_is_refused(api):
+    with pytest.raises(openai.BadRequestError, match="makes no text embeddings"):
+        api.embeddings.create(model="tiny-llama", input="hello")
+
+
+def test_no_reranker_is_served(url):
+    answer = requests.post(f"{url}/rerank", json={"query": "a", "documents": ["b"]}, timeout=10)
+    assert answer.status_code == 501
+    assert "no reranker" in answer.json()["error"]["message"]
+
+
+def test_a_body_that_is_no_json_is_named(url):
+    answer = requests.post(f"{url}/v1/completions", data=b"{", timeout=10)
+    assert answer.status_code == 400
+    assert "not JSON" in answer.json()["error"]["message"]
