@@ -66,11 +66,12 @@ def main(folder: Path, rounds: int) -> None:
             write_until_killed(folder, writing, start=round_ * 100_000)
             os._exit(0)
         os.close(writing)
-        time.sleep(random.uniform(0.01, 0.06))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         with os.fdopen(reading) as pipe:
-            acknowledged += [int(line) for line in pipe if line.endswith("\n")]
+            lines = [pipe.readline()] if round_ % 4 else []  # every fourth is killed whatever it is at
+            time.sleep(random.uniform(0.01, 0.06))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            acknowledged += [int(line) for line in (*lines, *pipe) if line.endswith("\n")]
         found = check(folder, acknowledged)
     sys.stdout.write(json.dumps({"acknowledged": len(acknowledged), "found": found}) + "\n")
 

@@ -34,7 +34,7 @@ def test_killed_writers_lose_nothing_they_acknowledged(tmp_path):
     )
     assert result.returncode == 0, result.stderr[-2000:]
     counts = json.loads(result.stdout)
-    assert counts["found"] >= counts["acknowledged"] > ROUNDS
+    assert counts["found"] >= counts["acknowledged"] >= ROUNDS * 3 // 4
 
 
 def test_a_killed_server_keeps_acknowledged_imports_and_transactions(tmp_path):
