@@ -401,3 +401,17 @@ def test_documents_of_missing_collections(db):
     with pytest.raises(DocumentGetError) as raised:
         list(db.collection("missing").all())
     assert errors(raised) == (404, 1203)
+
+
+def test_writes_of_versions_that_are_not_newer(col):
+    first = col.insert({"_key": "a", "v": 5, "n": 0})["_rev"]
+    for write in (
+        lambda: col.update({"_key": "a", "v": 5, "n": 1}, version_attribute="v", return_new=True),
+        lambda: col.replace({"_key": "a", "v": 4, "n": 1}, version_attribute="v", return_new=True),
+        lambda: col.insert({"_key": "a", "v": 5.5}, overwrite_mode="update", version_attribute="v", return_new=True),
+    ):
+        answer = write()
+        assert (answer["_rev"], answer.get("_old_rev", answer.get("_oldRev"))) == (first, first)
+        assert answer["new"]["n"] == 0
+    answer = col.update({"_key": "a", "v": 6, "n": 1}, version_attribute="v")
+    assert answer["_old_rev"] == first != answer["_rev"]

@@ -313,7 +313,7 @@ def write_entry(result: WriteResult, options: WriteOptions) -> dict[str, Any]:
     """What the server tells about one written document."""
     document = result.new or result.old
     entry: dict[str, Any] = {"_id": document["_id"], "_key": document["_key"], "_rev": document["_rev"]}
-    if result.old is not None and result.new is not None and not result.ignored:
+    if result.old is not None and result.new is not None:
         entry["_oldRev"] = result.old["_rev"]
     left_alone = result.ignored and result.new is None
     if options.return_old and result.old is not None and not left_alone:
