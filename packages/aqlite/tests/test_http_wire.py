@@ -55,6 +55,29 @@ def test_an_import_of_no_known_type_is_a_table(call, documents, kind):
     assert documents.get("b")["x"] == 2
 
 
+def test_lines_of_a_table_may_be_too_short_or_too_long(call, documents):
+    body = '["_key", "x"]\n["a"]\n["b", 2, 3]\n'
+    strict = call("POST", "/_api/import?collection=d", data=body).json()
+    assert (strict["created"], strict["errors"]) == (0, 2)
+    lax = call("POST", "/_api/import?collection=d&ignoreMissing=true", data=body).json()
+    assert (lax["created"], lax["errors"]) == (2, 0)
+    assert "x" not in documents.get("a")
+    assert documents.get("b")["x"] == 2
+
+
+def test_prefixes_of_imported_edges(call, db):
+    edges = db.create_collection("paths", edge=True)
+    body = '{"_key": "%s", "_from": "a", "_to": "old/b"}'
+    query = "/_api/import?collection=paths&type=documents&fromPrefix=from&toPrefix=to/"
+    assert call("POST", query, data=body % "1").json()["created"] == 1
+    assert call("POST", f"{query}&overwriteCollectionPrefix=true", data=body % "2").json()["created"] == 1
+    assert [(edge["_from"], edge["_to"]) for edge in (edges.get("1"), edges.get("2"))] == [
+        ("from/a", "old/b"),
+        ("from/a", "to/b"),
+    ]
+    db.delete_collection("paths")
+
+
 def test_an_empty_answer_has_no_json_type(call, documents):
     answer = call("POST", "/_api/document/d", json={}, headers={"x-arango-async": "true"})
     assert (answer.status_code, answer.content) == (202, b"")

@@ -42,6 +42,7 @@ class _Importer:
             "_to": request.query.get("toPrefix", ""),
         }
         self._has_prefix = any(self._prefixes.values())
+        self._overwrites_prefix = request.flag("overwriteCollectionPrefix")
         self._complete = request.flag("complete")
         self._with_details = request.flag("details")
         self._counts = {"created": 0, "errors": 0, "empty": 0, "updated": 0, "ignored": 0}
@@ -88,11 +89,12 @@ class _Importer:
             self._details.append(text)
 
     def _prefixed(self, document: dict[str, Any]) -> dict[str, Any]:
-        ends = {
-            end: f"{prefix}/{document[end]}"
-            for end, prefix in ((end, prefix.rstrip("/")) for end, prefix in self._prefixes.items())
-            if prefix and type(document.get(end)) is str and "/" not in document[end]
-        }
+        """The document with the prefixes before the ends that are keys, or also instead of those they have."""
+        ends = {}
+        for end, prefix in self._prefixes.items():
+            value = document.get(end)
+            if prefix and type(value) is str and (self._overwrites_prefix or "/" not in value):
+                ends[end] = f"{prefix.rstrip('/')}/{value.rpartition('/')[2]}"
         return {**document, **ends}
 
 
@@ -103,7 +105,7 @@ def _documents(request: Request) -> list[Any]:
     """Documents of the body; an ``ArangoError`` stands for a line that cannot be read."""
     kind = request.query.get("type")
     if kind not in _TYPES:
-        return _table(request.body)
+        return _table(request.body, ignore_missing=request.flag("ignoreMissing"))
     if kind in ("array", "list") or (kind == "auto" and request.body.lstrip()[:1] == b"["):
         documents = request.json
         if type(documents) is not list:
@@ -121,8 +123,11 @@ def _line(line: bytes) -> Any:
         return error
 
 
-def _table(body: bytes) -> list[Any]:
-    """Documents of the form without ``type``: a line of attribute names, then a line of values per document."""
+def _table(body: bytes, *, ignore_missing: bool) -> list[Any]:
+    """Documents of the form without ``type``: a line of attribute names, then a line of values per document.
+
+    With ``ignore_missing`` a line may have fewer values than there are names, or more, which are dropped.
+    """
     lines = [_line(line) for line in body.splitlines()]
     names = lines[0] if lines else None
     if type(names) is not list or not all(type(name) is str for name in names):
@@ -130,10 +135,10 @@ def _table(body: bytes) -> list[Any]:
     documents: list[Any] = []
     for values in lines[1:]:
         if type(values) is list:
-            if len(values) != len(names):
+            if len(values) != len(names) and not ignore_missing:
                 documents.append(ArangoError(10, "wrong number of values"))
             else:
-                documents.append(dict(zip(names, values, strict=True)))
+                documents.append(dict(zip(names, values, strict=False)))
         else:
             documents.append(values)
     return documents
