@@ -173,10 +173,9 @@ def check_data() -> str:
     from workshop.data.fetch import ARTEFACTS, locate
     from workshop.settings import load_settings
 
-    names = [name for name, artefact in ARTEFACTS.items() if not artefact.optional]
-    for name in names:
+    for name in ARTEFACTS:
         locate(name, load_settings().data_dir)
-    return f"{', '.join(names)} are there and unaltered"
+    return f"{', '.join(ARTEFACTS)} are there and unaltered"
 
 
 def check_gpu() -> str:

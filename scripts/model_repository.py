@@ -1,4 +1,4 @@
-"""Write or check the model repository: ``python scripts/model_repository.py generate|check``."""
+"""Write, check or export the model repository: ``python scripts/model_repository.py generate|check|export-mlflow``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from workshop.catalogue import SIGNATURES
+from workshop.errors import RepositoryError
+from workshop.export.mlflow import export_mlflow
 from workshop.settings import load_settings
 from workshop.triton.repository import check_repository, complete_models
 from workshop.triton.signature import write_config
@@ -14,10 +16,28 @@ from workshop.triton.signature import write_config
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns 1 when ``check`` finds a problem."""
-    parser = argparse.ArgumentParser(description="Write or check Triton's model repository")
-    parser.add_argument("command", choices=["generate", "check"], help="write config.pbtxt, or name what is wrong")
+    parser = argparse.ArgumentParser(description="Write, check or export Triton's model repository")
+    commands = {
+        "generate": "write config.pbtxt of every model",
+        "check": "name what is wrong",
+        "export-mlflow": "copy a Python-backend model into an MLflow bundle",
+    }
+    parser.add_argument(
+        "command", choices=commands, help="; ".join(f"{name}: {does}" for name, does in commands.items())
+    )
+    parser.add_argument("model", nargs="?", help="to export")
+    parser.add_argument("--target", type=Path, default=Path("mlflow"), help="folder of the bundles (default mlflow)")
     parser.add_argument("--repository", type=Path, default=load_settings().model_repository)
     options = parser.parse_args(arguments)
+    if (options.command == "export-mlflow") != bool(options.model):
+        parser.error("export-mlflow takes a model, the other commands take none")
+    if options.command == "export-mlflow":
+        try:
+            print(export_mlflow(options.repository, options.model, options.target))
+        except RepositoryError as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            return 1
+        return 0
     if options.command == "generate":
         for signature in SIGNATURES:
             print(write_config(signature, options.repository))

