@@ -48,6 +48,10 @@ class TraceRefusedError(ModelError):
     """A traced model was not saved because it would not serve correctly."""
 
 
+class OutputMismatchError(TraceRefusedError):
+    """What a model returns is not what its signature says: number, rank, sizes or dtype."""
+
+
 class ParityError(TraceRefusedError):
     """Traced and eager model disagree on an input unlike the trace example."""
 

@@ -1,16 +1,25 @@
 """The gates of tracing: what they refuse, and that a refused trace changes nothing on disk."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from workshop.errors import DeviceConstantError, ForbiddenOpError, ModelError, ParityError, RepositoryError
-from workshop.export.gates import check_parity, is_current
+from workshop.errors import (
+    DeviceConstantError,
+    ForbiddenOpError,
+    ModelError,
+    OutputMismatchError,
+    ParityError,
+    RepositoryError,
+)
+from workshop.export.gates import LEAST_COSINES, TOLERANCES, check_parity, is_current, row_cosines
 from workshop.export.torchscript import check_graph, export, load_traced, trace_and_save
 from workshop.files import sha256_of
 from workshop.triton.artefact import read_sidecar
+from workshop.triton.repository import check_repository
 from workshop.triton.signature import ModelSignature, TensorSpec
 
 SIGNATURE = ModelSignature(
@@ -115,6 +124,98 @@ def test_a_failed_replacement_leaves_the_old_model(tmp_path):
     with pytest.raises(ParityError):
         save(FrozenLength(), tmp_path, replace=True)
     assert sha256_of(tmp_path / "doubler/1/model.pt") == before
+
+
+class Returns(nn.Module):
+    """Whatever ``make`` makes of its input."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, x):
+        return self.make(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: [x, x], "forward returns a list of Tensor, expected a tensor or a tuple of tensors"),
+        (lambda x: {"y": x}, "forward returns a dict, expected a tensor"),
+        (lambda x: (x, None), "forward returns a tuple of NoneType, Tensor"),
+        (lambda x: (x, x), "forward returns 2 tensors, the signature has y__0"),
+        (lambda x: x.sum(dim=1), r"'y__0' has shape \[2\], the signature says \[2, -1\]"),
+        (lambda x: x.sum(dim=0, keepdim=True), r"'y__0' has shape \[1, 9\], the signature says \[2, -1\]"),
+        (lambda x: x.double(), r"'y__0' is torch\.float64, the signature says FP32\nTry: return output\.to"),
+        (lambda x: x.bfloat16(), r"'y__0' is torch\.bfloat16, the signature says FP32"),
+    ],
+)
+def test_a_forward_that_returns_something_else_than_the_signature_says_is_refused(tmp_path, make, message):
+    with pytest.raises(OutputMismatchError, match=message):
+        save(Returns(make), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_width_than_the_signature_is_refused(tmp_path):
+    fixed = replace(SIGNATURE, outputs=(TensorSpec("y__0", "FP32", (384,)),))
+    with pytest.raises(OutputMismatchError, match=r"has shape \[2, 9\], the signature says \[2, 384\]"):
+        trace_and_save(Doubler(), fixed, EXAMPLE, UNLIKE, tmp_path, source="here", source_sha256="abc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_difference_in_every_number_that_turns_the_row_is_refused():
+    """Each number is within the tolerance of bf16, and the direction is not."""
+
+    def wanted(x):
+        return nn.functional.normalize(x, dim=1)
+
+    def turned(x):
+        flip = torch.where(torch.arange(x.shape[1]) % 2 == 0, 1.0, -1.0)
+        return wanted(x) + 0.0199 * flip
+
+    inputs = {"wide": (torch.ones(2, 384),)}
+    with pytest.raises(ParityError, match=r"on wide: a row of the exported output has cosine 0\.93\d+"):
+        check_parity(wanted, turned, inputs, TOLERANCES["bf16"], "turned", least_cosine=LEAST_COSINES["bf16"])
+    [agreement] = check_parity(wanted, wanted, inputs, TOLERANCES["bf16"], "same").values()
+    assert (agreement.difference, agreement.cosine) == (0.0, pytest.approx(1.0))
+
+
+def test_row_cosines_of_rows_without_direction_are_one_and_of_one_such_row_zero():
+    zeros, ones = torch.zeros(2, 3), torch.ones(2, 3)
+    assert row_cosines(zeros, zeros).tolist() == [1.0, 1.0]
+    assert row_cosines(zeros, ones).tolist() == [0.0, 0.0]
+    assert row_cosines(ones.numpy(), -ones).tolist() == [pytest.approx(-1.0)] * 2
+    assert row_cosines(torch.ones(2, 1), -torch.ones(2, 1)).tolist() == [1.0, 1.0]
+
+
+def test_files_of_the_version_folder_are_hashed_and_a_change_is_noticed(tmp_path):
+    (tmp_path / "words.txt").write_text("one two")
+    repository = tmp_path / "repository"
+    sidecar = save(repository=repository, files={"words.txt": tmp_path / "words.txt"})
+    copied = repository / "doubler/1/words.txt"
+    assert sidecar.files == {"words.txt": sha256_of(copied)}
+    assert is_current(SIGNATURE, repository, source_sha256="abc", precision="fp32")
+    copied.write_text("three")
+    assert not is_current(SIGNATURE, repository, source_sha256="abc", precision="fp32")
+    [problem] = check_repository(repository, [SIGNATURE])
+    assert "words.txt is not what the sidecar describes" in str(problem)
+
+
+@pytest.mark.parametrize("format_", [None, 1, 99])
+def test_a_sidecar_of_another_version_is_named_with_the_command_that_renews_it(tmp_path, format_):
+    save(repository=tmp_path)
+    path = tmp_path / "doubler/1/model.json"
+    content = json.loads(path.read_text())
+    del content["format"], content["cosines"]
+    path.write_text(json.dumps(content if format_ is None else {**content, "format": format_}))
+    with pytest.raises(RepositoryError, match=r"another version of the workshop: its format is (1|99), expected 2"):
+        read_sidecar(path.parent)
+    with pytest.raises(RepositoryError, match=r"Try: make run NOTEBOOKS="):
+        read_sidecar(path.parent)
+    [problem] = check_repository(tmp_path, [SIGNATURE])
+    assert "another version of the workshop" in problem.what
+    assert "make run NOTEBOOKS=" in problem.fix
+    assert not is_current(SIGNATURE, tmp_path, source_sha256="abc", precision="fp32"), "so it is traced again"
 
 
 def test_one_parity_input_is_too_few(tmp_path):

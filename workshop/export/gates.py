@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from workshop.errors import ParityError, RepositoryError
+from workshop.errors import OutputMismatchError, ParityError, RepositoryError
 from workshop.files import replacing, sha256_of
-from workshop.triton.artefact import MODEL_FILES, Sidecar, read_sidecar, version_folder, write_sidecar
-from workshop.triton.signature import ModelSignature, write_config
+from workshop.triton.artefact import (
+    MODEL_FILES,
+    Sidecar,
+    changed_files,
+    read_sidecar,
+    version_folder,
+    write_sidecar,
+)
+from workshop.triton.signature import ModelSignature, TensorSpec, write_config
 
 # largest absolute difference allowed between eager and traced outputs, by precision; both run the same kernels, so
 # what is left comes from other blockings of the same sums
 TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 5e-3}
+# lowest cosine allowed between rows of eager and exported outputs: a difference of 2e-2 in each of 384 numbers would
+# let a cosine of 0.92 pass
+LEAST_COSINES = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 
 Inputs = tuple[torch.Tensor, ...]
+
+_DTYPES = {
+    "BOOL": torch.bool,
+    "UINT8": torch.uint8,
+    "INT8": torch.int8,
+    "INT16": torch.int16,
+    "INT32": torch.int32,
+    "INT64": torch.int64,
+    "FP16": torch.float16,
+    "FP32": torch.float32,
+    "FP64": torch.float64,
+}
 Run = Callable[..., torch.Tensor | Sequence[torch.Tensor]]
 
 
@@ -44,26 +67,115 @@ class Provenance:
         source_sha256: hash of the weights.
         precision: precision of the weights.
         settings: further choices the graph has frozen.
+        files: name to source of files that belong into the version folder, such as the tokenizer.
     """
 
     source: str
     source_sha256: str
     precision: str
     settings: dict[str, str]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near two models' outputs are.
+
+    Attributes:
+        difference: largest absolute difference.
+        cosine: lowest cosine of two rows, the vectors along the last axis.
+    """
+
+    difference: float
+    cosine: float
+
+
+def row_cosines(expected: torch.Tensor | np.ndarray, received: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Cosine of each pair of rows, the vectors along the last axis.
+
+    Args:
+        expected: numbers ``[..., width]``; one number alone counts as a row of width 1.
+        received: of the same shape.
+
+    Returns:
+        float64 ``[...]``. Rows of one number have no direction to speak of, and two rows of zeros agree: both are 1.
+    """
+    tensors = (torch.tensor(part) if isinstance(part, np.ndarray) else part for part in (expected, received))
+    first, second = (tensor.to(torch.float64) for tensor in tensors)
+    if first.ndim == 0 or first.shape[-1] == 1:
+        return torch.ones(first.shape[:-1] or (1,), dtype=torch.float64)
+    norms = first.norm(dim=-1), second.norm(dim=-1)
+    both_zero = (norms[0] == 0) & (norms[1] == 0)
+    cosines = (first * second).sum(dim=-1) / (norms[0] * norms[1]).clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.where(both_zero, torch.ones_like(cosines), cosines)
+
+
+def check_outputs(model: nn.Module, signature: ModelSignature, inputs: dict[str, Inputs]) -> None:
+    """Hold what the eager model returns against the signature, which the server and every client will believe.
+
+    Raises:
+        OutputMismatchError: ``forward`` returns something else than tensors, another number of them, or one of another
+            rank, size or dtype; or it lost the batch axis.
+    """
+    for label, tensors in inputs.items():
+        with torch.no_grad():
+            result = model(*tensors)
+        about = f"model {signature.name!r} on {label}"
+        outputs = (result,) if isinstance(result, torch.Tensor) else result
+        if not isinstance(outputs, tuple) or not all(isinstance(output, torch.Tensor) for output in outputs):
+            raise OutputMismatchError(
+                f"{about}: forward returns {_kind(result)}, expected a tensor or a tuple of tensors",
+                hint="Triton's LibTorch backend takes nothing else: return (first, second) in the signature's order",
+            )
+        if len(outputs) != len(signature.outputs):
+            names = ", ".join(spec.name for spec in signature.outputs)
+            raise OutputMismatchError(f"{about}: forward returns {len(outputs)} tensors, the signature has {names}")
+        rows = tensors[0].shape[0] if signature.max_batch_size else None
+        for spec, output in zip(signature.outputs, outputs, strict=True):
+            _check_output(about, spec, output, rows)
+
+
+def _check_output(about: str, spec: TensorSpec, output: torch.Tensor, rows: int | None) -> None:
+    dtype = _DTYPES.get(spec.dtype)
+    if output.dtype != dtype:
+        raise OutputMismatchError(
+            f"{about}: output {spec.name!r} is {output.dtype}, the signature says {spec.dtype}",
+            hint=f"return output.to({dtype})" if dtype else "give the signature a dtype that TorchScript has",
+        )
+    wanted = spec.dims if rows is None else (rows, *spec.dims)
+    sizes = tuple(output.shape)
+    if len(sizes) != len(wanted) or any(want not in (-1, size) for want, size in zip(wanted, sizes, strict=True)):
+        raise OutputMismatchError(
+            f"{about}: output {spec.name!r} has shape {list(sizes)}, the signature says {list(wanted)}",
+            hint="change the signature's dims, or what forward returns; -1 is any size, the batch comes first",
+        )
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {', '.join(sorted({type(item).__name__ for item in value})) or 'nothing'}"
+    return f"a {type(value).__name__}"
 
 
 def check_parity(
-    eager: nn.Module, exported: Run, inputs: dict[str, Inputs], tolerance: float, name: str
-) -> dict[str, float]:
+    eager: nn.Module,
+    exported: Run,
+    inputs: dict[str, Inputs],
+    tolerance: float,
+    name: str,
+    *,
+    least_cosine: float = LEAST_COSINES["fp32"],
+) -> dict[str, Agreement]:
     """Compare eager and exported outputs on ``inputs``, which should differ in shape from the export's example.
 
     Returns:
-        The largest absolute difference for each input's label.
+        How near the outputs are, for each input's label.
 
     Raises:
-        ParityError: outputs differ in shape, or by more than ``tolerance``, or are not finite.
+        ParityError: outputs differ in shape, by more than ``tolerance``, or in a row's direction by a cosine below
+            ``least_cosine``; or they are not finite.
     """
-    differences = {}
+    agreements = {}
     for label, tensors in inputs.items():
         with torch.no_grad():
             expected = _as_tuple(eager(*tensors))
@@ -80,16 +192,22 @@ def check_parity(
                 f"model {name!r} on {label}: eager gives shapes {[tuple(t.shape) for t in expected]}, "
                 f"exported gives {[tuple(t.shape) for t in received]}"
             )
-        difference = max(
-            (float((e - r).abs().max()) if e.numel() else 0.0) for e, r in zip(expected, received, strict=True)
-        )
+        pairs = list(zip(expected, received, strict=True))
+        difference = max((float((e - r).abs().max()) if e.numel() else 0.0) for e, r in pairs)
+        cosine = min((float(row_cosines(e, r).min()) if e.numel() else 1.0) for e, r in pairs)
         if not difference <= tolerance:
             raise ParityError(
                 f"model {name!r} on {label}: exported and eager differ by {difference:.3g}, allowed is {tolerance:.3g}",
                 hint="look for a branch on values or a size that the export has frozen",
             )
-        differences[label] = difference
-    return differences
+        if not cosine >= least_cosine:
+            raise ParityError(
+                f"model {name!r} on {label}: a row of the exported output has cosine {cosine:.6f} to the eager one, "
+                f"expected at least {least_cosine}",
+                hint="look for a branch on values or a size that the export has frozen",
+            )
+        agreements[label] = Agreement(difference, cosine)
+    return agreements
 
 
 def place(
@@ -130,8 +248,21 @@ def place(
         )
     if len(parity_inputs) < 2:
         raise ParityError(f"model {signature.name!r}: {len(parity_inputs)} parity inputs, expected at least 2")
+    check_outputs(model, signature, parity_inputs)
     exported = export()
-    parity = check_parity(model, exported.run, parity_inputs, tolerance, signature.name)
+    parity = check_parity(
+        model,
+        exported.run,
+        parity_inputs,
+        tolerance,
+        signature.name,
+        least_cosine=LEAST_COSINES[provenance.precision],
+    )
+    hashes = {}
+    for name, origin in provenance.files.items():
+        with replacing(folder / name) as aside:
+            aside.write_bytes(origin.read_bytes())
+            hashes[name] = sha256_of(aside)
     with replacing(file) as aside:
         exported.save(aside)
         sidecar = Sidecar(
@@ -142,8 +273,11 @@ def place(
             torch_version=torch.__version__,
             model_sha256=sha256_of(aside),
             signature=signature.config_text(),
-            parity=parity,
+            parity={label: agreement.difference for label, agreement in parity.items()},
+            cosines={label: agreement.cosine for label, agreement in parity.items()},
             settings=provenance.settings,
+            facts=dict(signature.parameters),
+            files=hashes,
         )
     write_sidecar(folder, sidecar)
     write_config(signature, repository)
@@ -162,7 +296,10 @@ def is_current(
     """Whether that version was made from the same weights, signature, settings and PyTorch, and is undamaged."""
     folder = version_folder(repository, signature.name, version)
     file = folder / MODEL_FILES[signature.platform]
-    sidecar = read_sidecar(folder)
+    try:
+        sidecar = read_sidecar(folder)
+    except RepositoryError:
+        return False  # of another format or damaged: to be written anew
     return (
         sidecar is not None
         and file.is_file()
@@ -172,6 +309,7 @@ def is_current(
         and sidecar.signature == signature.config_text()
         and sidecar.torch_version == torch.__version__
         and sidecar.model_sha256 == sha256_of(file)
+        and not changed_files(folder, sidecar)
     )
 
 

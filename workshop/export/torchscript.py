@@ -7,7 +7,7 @@ that calls it. A trace that would not serve correctly is refused before anything
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -87,6 +87,7 @@ def trace_and_save(
     tolerance: float | None = None,
     version: int = 1,
     replace: bool = False,
+    files: Mapping[str, Path] | None = None,
 ) -> Sidecar:
     """Trace a model, pass it through the gates, and place it in the model repository.
 
@@ -103,6 +104,7 @@ def trace_and_save(
         tolerance: largest absolute difference allowed.
         version: version number to write.
         replace: overwrite that version; without it an existing version is left alone.
+        files: name to source of files that belong into the version folder, such as the tokenizer.
 
     Raises:
         RepositoryError: the version exists and ``replace`` is false.
@@ -120,7 +122,7 @@ def trace_and_save(
         traced,
         parity_inputs,
         repository,
-        Provenance(source, source_sha256, precision, settings or {}),
+        Provenance(source, source_sha256, precision, settings or {}, files or {}),
         tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
         version=version,
         replace=replace,

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workshop.errors import ModelSourceError, RepositoryError
-from workshop.files import write_text
+from workshop.files import sha256_of, write_text
 
 # the file that Triton looks for in a version folder, by platform
 MODEL_FILES = {"pytorch_libtorch": "model.pt", "onnxruntime_onnx": "model.onnx"}
 SIDECAR_FILE = "model.json"
 PRECISIONS = ("fp32", "bf16", "fp16")
+SIDECAR_FORMAT = 2
+RENEW = 'make run NOTEBOOKS="01 02 04", which traces the models again'
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,12 @@ class Sidecar:
         model_sha256: hash of the model file.
         signature: the model's ``config.pbtxt`` at the time of the export.
         parity: largest absolute difference to the eager model for each parity input.
+        cosines: lowest cosine of an output row to the eager model's for each parity input.
         settings: further choices the graph has frozen, such as a scale.
+        facts: what a client must know, as the parameters of the served configuration say it: of a text model the
+            tokenizer's hash, pooling, normalisation, width, longest input and prompt.
+        files: hash of every further file in the version folder, the tokenizer's for instance.
+        format: of this file.
     """
 
     model: str
@@ -39,7 +46,11 @@ class Sidecar:
     model_sha256: str
     signature: str
     parity: dict[str, float]
+    cosines: dict[str, float]
     settings: dict[str, str]
+    facts: dict[str, str]
+    files: dict[str, str]
+    format: int = SIDECAR_FORMAT
 
     @property
     def version_name(self) -> str:
@@ -74,15 +85,31 @@ def read_sidecar(folder: Path) -> Sidecar | None:
     """The sidecar of a version folder; ``None`` when there is none.
 
     Raises:
-        RepositoryError: the file is not a sidecar.
+        RepositoryError: the file is not a sidecar, or it is one of another format.
     """
     path = folder / SIDECAR_FILE
     if not path.is_file():
         return None
     try:
-        return Sidecar(**json.loads(path.read_text()))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "model_sha256" in content and content.get("format", 1) != SIDECAR_FORMAT:
+            raise RepositoryError(
+                f"{path} was written by another version of the workshop: its format is {content.get('format', 1)}, "
+                f"expected {SIDECAR_FORMAT}",
+                hint=RENEW,
+            )
+        return Sidecar(**content)
     except (ValueError, TypeError) as error:
-        raise RepositoryError(f"{path} is not a sidecar: {error}", hint="trace the model again") from error
+        raise RepositoryError(f"{path} is not a sidecar: {error}", hint=RENEW) from error
+
+
+def changed_files(folder: Path, sidecar: Sidecar) -> list[str]:
+    """Names of the sidecar's further files that are missing from the version folder or have another hash."""
+    return [
+        name
+        for name, sha256 in sidecar.files.items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != sha256
+    ]
 
 
 def served_sidecar(repository: Path, model: str) -> Sidecar:
