@@ -8,7 +8,7 @@ COPY requirements.txt constraints.txt /tmp/
 RUN grep -E -e '^tokenizers==' -e '^pillow==' /tmp/requirements.txt > /tmp/backend-requirements.txt \
     && python3 -m pip install --requirement /tmp/backend-requirements.txt
 
-# For the generators and classifiers of the Hub, see docker-compose.transformers.yml.
+# For the generators and classifiers of the Hub and for the vision transformer, see docker-compose.transformers.yml.
 FROM base AS transformers
 ARG PIP_EXTRA_INDEX_URL=
 RUN grep -E -e '^torch==' -e '^transformers==' -e '^safetensors==' -e '^Jinja2==' -e '^xllamacpp==' \

@@ -7,6 +7,7 @@ from workshop.text.ensembles import TEXT_EMBEDDING, TEXT_TOKENIZER, ZERO_SHOT_TE
 from workshop.text.signatures import SENTENCE_BERT, ZERO_SHOT
 from workshop.triton.signature import ModelSignature
 from workshop.vision.signatures import IMAGE_CLASSIFICATION, IMAGE_CLASSIFIER, IMAGE_DECODER
+from workshop.vision.vit_signatures import ENSEMBLE_VIT, PYTHON_VIT, VIT, VIT_PREPROCESSING
 
 SIGNATURES: tuple[ModelSignature, ...] = (
     SENTENCE_BERT,
@@ -19,4 +20,8 @@ SIGNATURES: tuple[ModelSignature, ...] = (
     IMAGE_CLASSIFIER,
     IMAGE_DECODER,
     IMAGE_CLASSIFICATION,
+    PYTHON_VIT,
+    VIT_PREPROCESSING,
+    VIT,
+    ENSEMBLE_VIT,
 )

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     precision: Precision = Field("auto", description="Precision of traced text models; auto is bf16 where it is fast")
     sentence_model: str = Field("", description="Hub name or folder of a sentence BERT; empty: the installed MiniLM")
     entailment_model: str = Field("", description="Hub name or folder of an MNLI model; empty: latent embeddings")
+    vit_model: str = Field("", description="Hub name or folder of a vision transformer; empty: the digits' checkpoint")
     image_model: str = Field("", description="torchvision:NAME or timm:NAME; empty: the installed EfficientNet-Lite0")
 
     @property

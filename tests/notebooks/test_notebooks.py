@@ -21,7 +21,17 @@ from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
 
 INDEX = load_index()
-GENERATED = ("*.pt", "*.onnx", "*.json", "tokenization.py", "preprocessing.py", "labels.txt", "__pycache__", ".*")
+GENERATED = (
+    "*.pt",
+    "*.onnx",
+    "*.safetensors",
+    "*.json",
+    "tokenization.py",
+    "preprocessing.py",
+    "labels.txt",
+    "__pycache__",
+    ".*",
+)
 
 every_entry = pytest.mark.parametrize("entry", INDEX.notebook, ids=lambda entry: entry.name)
 

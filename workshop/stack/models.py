@@ -133,3 +133,20 @@ def _unload(port: int, directory: Path, name: str) -> None:
                 f"triton did not unload model {name} within {UNLOAD_TIMEOUT:.0f} s", hint="make down, then make up"
             )
         time.sleep(POLL_SECONDS)
+
+
+def model_memory(directory: Path) -> dict[str, float]:
+    """Megabytes that the processes of each model have for themselves, by model name (USS).
+
+    Args:
+        directory: of the stack whose server runs them.
+    """
+    used: Counter[str] = Counter()
+    for member in members(directory, "triton"):
+        try:
+            command, own = member.cmdline(), member.memory_full_info().uss
+        except psutil.Error:
+            continue
+        if command and Path(command[0]).name == _STUB:
+            used[Path(command[1]).parent.parent.name] += own / 2**20
+    return dict(used)

@@ -110,6 +110,21 @@ class TritonClient:
         """Every model in the server's repository, with its state and, where it failed, the reason."""
         return self._call(self._transport.index, "repository index")
 
+    def seconds(self, model: str) -> dict[str, float]:
+        """Seconds a model has spent on requests so far: in ``queue``, reading ``input``, ``infer`` and ``output``.
+
+        Triton's statistics extension:
+        https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
+        """
+        found = self._call(lambda: self._transport.statistics(model), f"statistics of model {model!r}")
+        spent = dict.fromkeys(("queue", "input", "infer", "output"), 0.0)
+        for entry in found.get("model_stats", []):
+            durations = entry.get("inference_stats", {})
+            for name in spent:
+                key = name if name == "queue" else f"compute_{name}"
+                spent[name] += int(durations.get(key, {}).get("ns", 0)) / 1e9
+        return spent
+
     def wait_ready(self, *models: str, timeout: float = 60.0) -> None:
         """Wait until the server is live and the models are ready.
 

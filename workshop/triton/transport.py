@@ -140,6 +140,9 @@ class Transport(Protocol):
     def index(self) -> list[ModelState]:
         """Every model the server knows of."""
 
+    def statistics(self, model: str) -> dict:
+        """What the server counted for a model, as the statistics extension lays it out."""
+
     def load(self, model: str) -> None:
         """Load or reload a model."""
 
@@ -199,6 +202,9 @@ class GrpcTransport:
     def index(self) -> list[ModelState]:
         models = self._client.get_model_repository_index(client_timeout=self._timeout).models
         return [ModelState(m.name, m.version, m.state, m.reason) for m in models]
+
+    def statistics(self, model: str) -> dict:
+        return self._client.get_inference_statistics(model, as_json=True, client_timeout=self._timeout)
 
     def load(self, model: str) -> None:
         self._client.load_model(model, client_timeout=self._timeout)
@@ -281,6 +287,9 @@ class HttpTransport:
             ModelState(m["name"], m.get("version", ""), m.get("state", ""), m.get("reason", ""))
             for m in self._client.get_model_repository_index()
         ]
+
+    def statistics(self, model: str) -> dict:
+        return self._client.get_inference_statistics(model)
 
     def load(self, model: str) -> None:
         self._client.load_model(model)

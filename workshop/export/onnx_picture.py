@@ -1,0 +1,64 @@
+"""An ONNX graph as a picture: nodes with their operators, edges with the shapes of their tensors."""
+
+from __future__ import annotations
+
+from html import escape
+
+import networkx as nx
+import onnx
+
+WIDTH, HEIGHT, COLUMN, ROW = 118, 24, 150, 58
+COLOURS = {
+    "MatMul": "#cfe2ff",
+    "Gemm": "#cfe2ff",
+    "Conv": "#cfe2ff",
+    "Softmax": "#ffe0b8",
+    "LayerNormalization": "#d6f0d6",
+}
+
+
+def graph_svg(model: onnx.ModelProto, first: int = 0, count: int | None = None) -> str:
+    """Draw ``count`` nodes of a graph from the ``first`` on, in the order of computation, as SVG.
+
+    An edge carries the shape of its tensor where ONNX can infer it; weights are left out.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {
+        value.name: "×".join(str(d.dim_param or d.dim_value) for d in value.type.tensor_type.shape.dim)
+        for value in (*inferred.value_info, *inferred.input, *inferred.output)
+    }
+    nodes = list(inferred.node)[first : None if count is None else first + count]
+    producer = {name: index for index, node in enumerate(nodes) for name in node.output}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(nodes)))
+    for index, node in enumerate(nodes):
+        graph.add_edges_from((producer[name], index, {"tensor": name}) for name in node.input if name in producer)
+    places = {}
+    for row, layer in enumerate(nx.topological_generations(graph)):
+        for column, index in enumerate(sorted(layer)):
+            places[index] = (column * COLUMN + 10, row * ROW + 10)
+    drawn = [_edge(places[a], places[b], shapes.get(data["tensor"], "")) for a, b, data in graph.edges(data=True)]
+    drawn += [_box(places[index], node.op_type) for index, node in enumerate(nodes)]
+    width = max(x for x, _ in places.values()) + WIDTH + 10
+    height = max(y for _, y in places.values()) + HEIGHT + 10
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+        f'font-size="11">{"".join(drawn)}</svg>'
+    )
+
+
+def _box(place: tuple[int, int], operator: str) -> str:
+    x, y = place
+    return (
+        f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="4" stroke="#555" '
+        f'fill="{COLOURS.get(operator, "#eeeeee")}"/>'
+        f'<text x="{x + WIDTH / 2}" y="{y + 16}" text-anchor="middle">{escape(operator)}</text>'
+    )
+
+
+def _edge(start: tuple[int, int], end: tuple[int, int], label: str) -> str:
+    x1, y1, x2, y2 = start[0] + WIDTH / 2, start[1] + HEIGHT, end[0] + WIDTH / 2, end[1]
+    return (
+        f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#999"/>'
+        f'<text x="{x2 + 4}" y="{y2 - 6}" fill="#777" font-size="9">{escape(label)}</text>'
+    )
