@@ -16,11 +16,11 @@ from rich.console import Console
 
 from workshop.data.products import load_products
 from workshop.errors import WorkshopError
+from workshop.export.weights import MANIFEST
 from workshop.files import sha256_of, write_text
 from workshop.graph.checkpoint import save_model
 from workshop.graph.product_training import (
     CONFIGS,
-    MANIFEST,
     about_training,
     baseline_accuracy,
     measure_test_accuracy,

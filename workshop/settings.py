@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     stack_dir: Path = Field(PROJECT_ROOT / ".stack", description="State and logs of the local stack")
     model_repository: Path = Field(PROJECT_ROOT / "model_repository", description="Triton's model repository")
     dump_dir: Path = Field(PROJECT_ROOT / "dump", description="Graph dumps in arangodump format")
-    checkpoint_dir: Path = Field(PROJECT_ROOT / "checkpoints", description="GraphSAGE weights")
+    checkpoint_dir: Path = Field(PROJECT_ROOT / "checkpoints", description="Trained weights")
 
     movies_csv: Path | None = Field(None, description="Own table of movies, instead of the pinned TMDB 5000")
     credits_csv: Path | None = Field(None, description="Own table of credits that goes with it")

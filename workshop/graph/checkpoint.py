@@ -6,7 +6,6 @@ Neither file can run code when it is read: safetensors holds numbers and text on
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from workshop.errors import CheckpointError, ModelError
+from workshop.export.weights import read_weights, write_weights
 from workshop.files import replacing
 from workshop.graph.architecture import Architecture
 from workshop.graph.graphsage import GraphSAGE
@@ -34,11 +32,7 @@ def save_model(path: Path, model: GraphSAGE, about: Mapping[str, str]) -> None:
         model: the trained model.
         about: text kept with the weights: data set, task, scores.
     """
-    # one entry only: safetensors writes several in no fixed order, and equal weights should make equal files
-    metadata = {METADATA_KEY: json.dumps({**about, "architecture": asdict(model.architecture)}, sort_keys=True)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with replacing(path) as aside:
-        save_file(tensors, aside, metadata=metadata)
+    write_weights(path, model.state_dict(), METADATA_KEY, {**about, "architecture": asdict(model.architecture)})
 
 
 def load_model(path: Path, expected: Architecture | None = None) -> GraphSAGE:
@@ -51,7 +45,7 @@ def load_model(path: Path, expected: Architecture | None = None) -> GraphSAGE:
     Raises:
         CheckpointError: missing, damaged, without an architecture, of another one, or with other tensors than it says.
     """
-    tensors, about = _read_safetensors(path)
+    tensors, about = read_weights(path, METADATA_KEY, rebuild=REBUILD)
     architecture = _architecture(path, about)
     if expected is not None and architecture != expected:
         raise CheckpointError(f"{path}: expected {expected}, received {architecture}", hint=REBUILD)
@@ -71,7 +65,7 @@ def read_about(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing or damaged.
     """
-    return _read_safetensors(path)[1]
+    return read_weights(path, METADATA_KEY, rebuild=REBUILD)[1]
 
 
 def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -86,7 +80,8 @@ def load_training_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, damaged, or not made of plain tensors.
     """
-    _require(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file", hint=REBUILD)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
@@ -96,23 +91,8 @@ def load_training_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    _require(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or damaged: {error}", hint=REBUILD) from error
-
-
 def _architecture(path: Path, about: Mapping[str, Any]) -> Architecture:
     try:
         return Architecture(**about["architecture"])
     except (KeyError, TypeError, ModelError) as error:
         raise CheckpointError(f"{path}: says no GraphSAGE architecture ({error!r})", hint=REBUILD) from error
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file", hint=REBUILD)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch_geometric.data import Data
 from workshop.data.products import ProductGraph
 from workshop.errors import CheckpointError
 from workshop.export.gates import is_current
+from workshop.export.weights import check_manifest
 from workshop.files import sha256_of
 from workshop.graph.checkpoint import read_about
 from workshop.graph.graphsage import GraphSAGE
@@ -34,7 +34,7 @@ CONFIGS: dict[DataSize, TrainingConfig] = {
 }
 """The smaller graphs have 80 and 1,600 training products; smaller batches keep enough steps an epoch."""
 
-MANIFEST = "manifest.json"
+RESTORE = "git restore checkpoints, or python scripts/train_graphsage.py"
 
 
 def data_name(products: ProductGraph) -> str:
@@ -87,23 +87,12 @@ def find_checkpoint(settings: Settings, products: ProductGraph, *, precomputed: 
     for path, name in found.items():
         if name == wanted:
             if path == published:
-                _check_manifest(path)
+                check_manifest(path, rebuild=RESTORE)
             return path
     raise CheckpointError(
         f"no GraphSAGE weights for {wanted}; found {[f'{path}: {name}' for path, name in found.items()]}",
         hint="run notebooks/03_train_graphsage.ipynb with the same DATA_SIZE",
     )
-
-
-def _check_manifest(path: Path) -> None:
-    manifest = path.with_name(MANIFEST)
-    hint = "git restore checkpoints, or python scripts/train_graphsage.py"
-    try:
-        expected = json.loads(manifest.read_text())["files"][path.name]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{manifest} is missing, unreadable, or does not list {path.name}", hint=hint) from error
-    if sha256_of(path) != expected:
-        raise CheckpointError(f"{path} was altered: its SHA-256 is not the manifest's", hint=hint)
 
 
 def prepare_graphsage(

@@ -19,7 +19,6 @@ class SentenceBert(nn.Module):
     def __init__(self, encoder: PreTrainedModel) -> None:
         super().__init__()
         self.encoder = encoder
-        self.dtype = encoder.dtype
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Embed a batch of token ids.
@@ -31,12 +30,21 @@ class SentenceBert(nn.Module):
         Returns:
             float32 ``[batch, hidden]``, every row of length 1.
         """
-        # a 2-D mask would be expanded inside transformers, which bakes the tracing device into the graph
-        blocked = (1.0 - attention_mask[:, None, None, :].to(self.dtype)) * torch.finfo(self.dtype).min
-        hidden = self.encoder(input_ids=input_ids, attention_mask=blocked).last_hidden_state
-        weights = attention_mask.unsqueeze(-1).to(torch.float32)
-        mean = (hidden.to(torch.float32) * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
-        return nn.functional.normalize(mean, dim=1)
+        hidden = token_vectors(self.encoder, input_ids, attention_mask)
+        return nn.functional.normalize(masked_mean(hidden, attention_mask), dim=1)
+
+
+def token_vectors(encoder: PreTrainedModel, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """One vector a token, ``[batch, length, hidden]`` in the encoder's dtype, from int64 ``[batch, length]`` inputs."""
+    # a 2-D mask would be expanded inside transformers, which bakes the tracing device into the graph
+    blocked = (1.0 - attention_mask[:, None, None, :].to(encoder.dtype)) * torch.finfo(encoder.dtype).min
+    return encoder(input_ids=input_ids, attention_mask=blocked).last_hidden_state
+
+
+def masked_mean(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the tokens that the mask keeps: float32 ``[batch, hidden]``; zeros where it keeps none."""
+    weights = attention_mask.unsqueeze(-1).to(torch.float32)
+    return (hidden.to(torch.float32) * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
 
 def load_sentence_bert(source: TextModelSource, precision: str) -> SentenceBert:
