@@ -1,6 +1,7 @@
 """The model, layer-wise inference, checkpoints and the traced model."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from workshop.graph.graphsage import GraphSAGE, sorted_edges
 from workshop.graph.inference import accuracy, infer_layerwise
 from workshop.graph.sampling import ALL_NEIGHBORS, CSRGraph, sample_subgraph
 from workshop.graph.served import ServedGraphSAGE, parity_inputs, request_inputs, trace_checkpoint
-from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS
+from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS, GraphModel, served_graph_model
 from workshop.triton.signature import parse_config
 
 NODES = 120
@@ -277,12 +278,52 @@ def test_parity_inputs_are_unlike_the_trace_example(x, csr):
     assert example not in shapes
 
 
-def test_only_ogbn_products_checkpoints_are_traced(tmp_path, x, csr):
+def test_the_products_name_is_kept_for_the_products_architecture(tmp_path, x, csr):
     other = tmp_path / "other.safetensors"
     save_model(other, GraphSAGE(Architecture(out_channels=3)), {})
-    with pytest.raises(CheckpointError, match="out_channels=47"):
+    with pytest.raises(CheckpointError, match=r"out_channels=47(?s:.*)out_channels=3(?s:.*)Try: a name of its own"):
         trace_checkpoint(other, x, csr, tmp_path)
+    with pytest.raises(CheckpointError, match="takes features of width 100, the graph has 99"):
+        trace_checkpoint(other, x[:, :99], csr, tmp_path, name="mine")
     assert not (tmp_path / GRAPHSAGE_PRODUCTS.name).exists()
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hops"),
+    [(Architecture(7, 12, 3, 2), 2), (Architecture(3, 8, 5, 4), 4), (Architecture(7, 12, 1, 2), 1)],
+)
+def test_signature_and_hops_follow_from_the_architecture(tmp_path, architecture, hops):
+    """Other widths, other depths, and a model that knows no categories; on a graph of a few nodes."""
+    checkpoint = tmp_path / "own.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = GraphSAGE(architecture).eval()
+        features = torch.randn(9, architecture.in_channels)
+    save_model(checkpoint, model, {})
+    edges = torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 3, 4, 5, 5]])
+    graph = CSRGraph.from_edge_index(edges, 9)
+    trace_checkpoint(checkpoint, features, graph, tmp_path / "repository", name="own")
+    served = served_graph_model(tmp_path / "repository", "own")
+    assert served == GraphModel("own", architecture)
+    assert (architecture.hops, len(architecture.fan_out)) == (hops, hops)
+    config = parse_config((tmp_path / "repository/own/config.pbtxt").read_text())
+    assert config.input[0].dims == [-1, architecture.in_channels]
+    widths = [architecture.hidden_channels, architecture.out_channels][: 1 + architecture.has_categories]
+    assert [list(output.dims) for output in config.output] == [[-1, width] for width in widths]
+    answer = load_traced(tmp_path / "repository/own/1/model.pt")(
+        *request_inputs(features, graph, [5, 8], np.random.default_rng(0), model=served)
+    )
+    for part, exact in zip(answer, infer_layerwise(model, features, graph), strict=False):
+        torch.testing.assert_close(part, exact[[5, 8]], atol=TOLERANCE, rtol=0)
+
+
+def test_an_artefact_without_an_architecture_is_named(repository, tmp_path):
+    shutil.copytree(repository, tmp_path / "repository")
+    sidecar = tmp_path / "repository" / GRAPHSAGE_PRODUCTS.name / "1" / "model.json"
+    sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "settings": {}}))
+    with pytest.raises(RepositoryError, match=r"names no GraphSAGE architecture .*\nTry: trace the model again"):
+        served_graph_model(tmp_path / "repository", GRAPHSAGE_PRODUCTS.name)
 
 
 def test_existing_version_is_kept_unless_asked(repository, checkpoint, x, csr):

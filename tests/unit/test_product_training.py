@@ -10,11 +10,13 @@ import torch
 
 from workshop.data.products import ProductGraph
 from workshop.errors import CheckpointError
+from workshop.files import sha256_of
 from workshop.graph.checkpoint import load_model, read_about, save_model
 from workshop.graph.graphsage import GraphSAGE
 from workshop.graph.product_training import (
     about_training,
     baseline_accuracy,
+    equivalent_versions,
     find_checkpoint,
     prepare_graphsage,
     trained_path,
@@ -110,6 +112,24 @@ def test_tracing_happens_once_per_weights(settings):
     assert model.stat().st_mtime_ns == written
     leave_weights(settings, products, seed=1)
     assert prepare_graphsage(settings, products).source_sha256 != first.source_sha256
+
+
+def test_weights_that_differ_by_rounding_are_equivalent_and_another_training_is_not(settings):
+    products = catalogue(60)
+    checkpoint = leave_weights(settings, products)
+    sidecar = prepare_graphsage(settings, products)
+    published = settings.checkpoint_dir / weights_name(products)
+    model = load_model(checkpoint)
+    for parameter in model.parameters():
+        parameter.data += 1e-5 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    save_model(published, model, about_training(products, {}, 3))
+    twin = f"{GRAPHSAGE_PRODUCTS.name} {sha256_of(published)[:12]} fp32"
+    assert twin in equivalent_versions(settings, products, checkpoint, sidecar)
+    save_model(published, load_model(leave_weights(settings, products, seed=1)), about_training(products, {}, 3))
+    leave_weights(settings, products)
+    assert equivalent_versions(settings, products, checkpoint, sidecar) == sidecar.equivalent_version_names
+    save_model(published, model, about_training(catalogue(61), {}, 3))
+    assert equivalent_versions(settings, products, checkpoint, sidecar) == sidecar.equivalent_version_names
 
 
 def test_baselines_know_nothing_of_the_graph():
