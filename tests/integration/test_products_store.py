@@ -9,7 +9,7 @@ import torch
 from workshop.data.products import ProductGraph, load_products
 from workshop.errors import DataInvalidError, StoreSchemaError
 from workshop.recommend.live_products import NewProduct, insert_product, remove_product, sample_in_store
-from workshop.recommend.product_graph import BOUGHT_TOGETHER, PRODUCTS, load_product_graph
+from workshop.recommend.product_graph import BOUGHT_TOGETHER, PRODUCTS, ProductCollections, load_product_graph
 from workshop.recommend.products import ProductRecommender
 from workshop.settings import load_settings
 from workshop.store.bulk import upsert
@@ -332,6 +332,31 @@ def test_sample_agrees_with_the_graph_on_generated_data(local_store, tmp_path):
     into = np.bincount(edges[1], minlength=len(nodes))
     assert into[0] == 15
     assert into.max() == 15
+
+
+def test_several_catalogues_live_in_one_database(scratch):
+    other = ProductCollections("things", "goes_with", "thing_graph")
+    titles = [f"Other {title}" for title in TITLES]
+    load_product_graph(scratch, replace(catalogue(), name="another", titles=titles), collections=other)
+    insert_product(scratch, NewProduct("new", "Latte glass", FEATURES, (M,)), collections=other)
+    assert scratch.collection("things").get(M)["co_purchases"] == 5
+    assert scratch.collection(PRODUCTS).get(M)["co_purchases"] == 4
+    recommender = ProductRecommender(scratch, collections=other)
+    assert recommender.find("espresso", limit=1)[0]["title"] == "Other Espresso machine"
+    assert keys(recommender.recommend(BEANS, limit=2))
+    assert recommender.explain(M, FROTHER).bought_together
+    x, _ = sample_in_store(scratch, M, (5, 5), seed=0, collections=other)
+    assert len(x) == 7, "the new one, and all but the vase, which nothing links"
+    assert remove_product(scratch, "new", collections=other)
+    assert not ProductRecommender(scratch).find("Other")
+
+
+def test_two_catalogues_of_one_name_are_not_mixed(scratch):
+    before = scratch.collection(PRODUCTS).get(M)
+    for change in ({"titles": TITLES[::-1]}, {"edge_index": torch.tensor([[0], [1]])}):
+        with pytest.raises(StoreSchemaError, match="holds another catalogue called by hand, 7 products, of other"):
+            load_product_graph(scratch, replace(catalogue(), **change))
+    assert scratch.collection(PRODUCTS).get(M) == before
 
 
 def test_catalogues_are_not_mixed(scratch):

@@ -93,8 +93,7 @@ def test_cast_is_cut_in_billing_order():
         ({"genres": '[{"id": 18}]'}, "column genres: KeyError: 'name'"),
         ({"keywords": '{"id": 18}'}, "column keywords: TypeError"),
         ({"keywords": "[" * 100_000}, "RecursionError"),
-        ({"production_companies": '[{"id": "../x", "name": "y"}]'}, "cannot be a key"),
-        ({"id": "seven"}, "invalid literal"),
+        ({"production_companies": '[{"id": "", "name": " "}]'}, "an id is empty"),
         ({"title": " "}, "title is empty"),
         ({"release_date": "1.5.1999"}, "1.5.1999"),
         ({"popularity": "nan"}, "popularity is nan"),
@@ -108,6 +107,25 @@ def test_row_that_does_not_parse_is_reported_and_the_rest_is_read(change, reason
     assert (rejected.file, rejected.line) == ("movies.csv", 2)
     assert reason in rejected.reason
     assert "1 rows left out: movies.csv line 2" in caplog.text
+
+
+def test_own_movies_have_ids_of_any_kind_and_may_lack_ids_and_dates():
+    own = {name: value for name, value in MOVIE.items() if name not in ("id", "release_date")}
+    own["genres"] = json.dumps([{"name": "Science fiction"}, {"id": "../x", "name": "y"}])
+    catalogue = read([own], [{"title": "The Clock", "cast": CREDITS["cast"], "crew": "[]"}])
+    (movie,) = catalogue.movies
+    assert (movie.key, movie.year, movie.release_date) == ("The=20Clock", None, None)
+    assert [genre.key for genre in catalogue.genres] == ["Science=20fiction", "..=2Fx"]
+    assert [edge.target for edge in catalogue.acted_in] == [movie.key] * 2
+    catalogue = read([{**MOVIE, "id": "tt/7-é", "release_date": "1999"}], [{**CREDITS, "movie_id": "tt/7-é"}])
+    assert (catalogue.movies[0].year, len(catalogue.directed)) == (1999, 1)
+    assert catalogue.directed[0].key == "30:tt=2F7-=C3=A9"
+
+
+def test_credits_without_an_id_belong_to_the_only_movie_of_their_title():
+    two = [{**MOVIE, "id": "7"}, {**MOVIE, "id": "8"}]
+    (rejected,) = read(two, [{**CREDITS, "movie_id": "", "title": "The Clock"}]).rejected
+    assert "no movie_id, and 2 of the movies that were read are called 'The Clock'" in rejected.reason
 
 
 def test_broken_credits_keep_the_movie_and_are_reported():
@@ -138,7 +156,7 @@ def test_missing_column_and_short_rows():
 
 def test_nothing_readable_is_an_error():
     with pytest.raises(DataInvalidError, match="no movie could be read; 2 rows left out"):
-        read([{**MOVIE, "id": ""}], [CREDITS])
+        read([{**MOVIE, "title": ""}], [CREDITS])
 
 
 def test_unfinished_quote_is_an_error():

@@ -143,10 +143,9 @@ def test_graph_is_what_pyg_expects():
     assert not graph.x[4].any(), "and so has nothing to be described by"
 
 
-def test_orders_of_one_product_each_give_a_graph_without_edges():
-    graph = co_purchase_graph(orders_from("order_id,product_id\n1,a\n2,b\n"), num_features=3)
-    assert graph.edge_index.shape == (2, 0)
-    assert torch.equal(graph.x, torch.zeros(2, 3))
+def test_orders_of_one_product_each_are_no_graph():
+    with pytest.raises(DataInvalidError, match="no two of 2 products were bought together in 2 orders"):
+        co_purchase_graph(orders_from("order_id,product_id\n1,a\n2,b\n"), num_features=3)
 
 
 # --- protocol ---------------------------------------------------------------------------------------------------

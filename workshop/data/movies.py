@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import math
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from datetime import date
 from typing import IO, Any
 
 from workshop.data.fetch import locate
+from workshop.data.keys import document_key, pair_key
 from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
 from workshop.settings import DataSize, Settings
 
@@ -33,17 +35,19 @@ TINY_ENGLISH, TINY_OTHER = 160, 40
 """``DATA_SIZE=tiny``: the most-voted movies in English, and in all other languages."""
 
 MOVIE_COLUMNS = frozenset(
-    {"id", "title", "original_title", "overview", "original_language", "release_date", "runtime", "popularity"}
+    {"title", "original_title", "overview", "original_language", "runtime", "popularity"}
     | {"vote_average", "vote_count", "genres", "keywords", "production_companies", "production_countries"}
 )
-CREDIT_COLUMNS = frozenset(("movie_id", "cast", "crew"))
+"""Needed columns; ``id`` and ``release_date`` may be missing, or empty, in own tables."""
+CREDIT_COLUMNS = frozenset(("cast", "crew"))
+"""Beside these, ``movie_id`` or ``title`` says whose credits they are."""
 
 
 @dataclass(frozen=True)
 class Movie:
-    """One movie. ``text`` is what the workshop embeds."""
+    """One movie. ``text`` is what the workshop embeds, ``id`` any text that tells it from the others."""
 
-    id: int
+    id: str
     title: str
     original_title: str
     overview: str
@@ -59,7 +63,7 @@ class Movie:
     @property
     def key(self) -> str:
         """Document key in the store."""
-        return str(self.id)
+        return document_key(self.id)
 
     @property
     def year(self) -> int | None:
@@ -91,7 +95,8 @@ class Edge:
     @property
     def key(self) -> str:
         """Document key: the same link always gets the same key, so loading twice changes nothing."""
-        return f"{self.source}-{self.target}"
+        plain = "-" not in self.source and "-" not in self.target
+        return f"{self.source}-{self.target}" if plain else pair_key(self.source, self.target)
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ def read_catalogue(movies_csv: IO[str], credits_csv: IO[str]) -> MovieCatalogue:
 
 def tiny_slice(movies: Iterable[Movie]) -> list[Movie]:
     """The fixed slice of ``DATA_SIZE=tiny``: the movies most people voted on, some of them not in English."""
-    by_votes = sorted(movies, key=lambda movie: (-movie.vote_count, movie.id))
+    by_votes = sorted(movies, key=lambda movie: (-movie.vote_count, len(movie.id), movie.id))
     english = [movie for movie in by_votes if movie.language == "en"]
     other = [movie for movie in by_votes if movie.language != "en"]
     return english[:TINY_ENGLISH] + other[:TINY_OTHER]
@@ -213,6 +218,7 @@ class _CatalogueReader:
     def __init__(self) -> None:
         self.rejected: list[RejectedRow] = []
         self._movies: dict[str, Movie] = {}
+        self._by_title: dict[str, list[str]] = {}
         self._credited: set[str] = set()
         self._named: dict[str, dict[str, Named]] = {
             kind: {} for kind in ("people", "genres", "keywords", "companies", "countries")
@@ -224,7 +230,7 @@ class _CatalogueReader:
     def attempt(self, add: Callable[[dict[str, str]], None], file: str, line: int, row: dict[str, str]) -> None:
         try:
             add(row)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DataInvalidError) as error:
             self.rejected.append(RejectedRow(file, line, f"{type(error).__name__}: {error}"))
 
     def add_movie(self, row: dict[str, str]) -> None:
@@ -233,12 +239,12 @@ class _CatalogueReader:
         companies = _named_cell(row, "production_companies", "id")
         countries = _named_cell(row, "production_countries", "iso_3166_1")
         movie = Movie(
-            id=int(row["id"]),
+            id=row.get("id", "").strip() or _required(row, "title"),
             title=_required(row, "title"),
             original_title=row["original_title"].strip(),
             overview=row["overview"].strip(),
             language=row["original_language"].strip(),
-            release_date=date.fromisoformat(row["release_date"]).isoformat() if row["release_date"] else None,
+            release_date=_date(row.get("release_date", "").strip()),
             runtime=round(_number(row, "runtime")) if row["runtime"] else None,
             popularity=_number(row, "popularity"),
             vote_average=_number(row, "vote_average"),
@@ -248,6 +254,7 @@ class _CatalogueReader:
         )
         if movie.key in self._movies:
             raise ValueError(f"movie id {movie.id} appears a second time")
+        self._by_title.setdefault(movie.title, []).append(movie.key)
         self._movies[movie.key] = movie
         self._link("genres", "has_genre", movie, genres)
         self._link("keywords", "has_keyword", movie, keywords)
@@ -255,9 +262,7 @@ class _CatalogueReader:
         self._link("countries", "produced_in", movie, countries)
 
     def add_credits(self, row: dict[str, str]) -> None:
-        movie = str(int(row["movie_id"]))
-        if movie not in self._movies:
-            raise ValueError(f"movie id {movie} is not among the movies that were read")
+        movie = self._movie_of(row)
         if movie in self._credited:
             raise ValueError(f"movie id {movie} appears a second time")
         cast = [
@@ -280,6 +285,19 @@ class _CatalogueReader:
         for person in directors:
             self._named["people"].setdefault(person.key, person)
             self._edges["directed"].append(Edge(person.key, movie))
+
+    def _movie_of(self, row: dict[str, str]) -> str:
+        """Key of the movie whose credits these are: by its id, else by its title when only one movie has it."""
+        if identifier := row.get("movie_id", "").strip():
+            key = document_key(identifier)
+            if key not in self._movies:
+                raise ValueError(f"movie id {identifier} is not among the movies that were read")
+            return key
+        title = _required(row, "title")
+        keys = self._by_title.get(title, [])
+        if len(keys) != 1:
+            raise ValueError(f"no movie_id, and {len(keys)} of the movies that were read are called {title!r}")
+        return keys[0]
 
     def catalogue(self) -> MovieCatalogue:
         named = {kind: list(items.values()) for kind, items in self._named.items()}
@@ -351,16 +369,24 @@ def _number(row: dict[str, str], column: str) -> float:
 
 
 def _named(entry: dict[str, Any], id_name: str) -> Named:
-    identifier, name = str(entry[id_name]), str(entry["name"]).strip()
-    if not identifier.isalnum():
-        raise ValueError(f"{identifier!r} cannot be a key")
-    return Named(identifier, name)
+    """A record with the key of its id, or of its name when it has no id."""
+    name = str(entry["name"]).strip()
+    identifier = entry.get(id_name)
+    return Named(document_key(name if identifier in (None, "") else str(identifier)), name)
+
+
+def _date(text: str) -> str | None:
+    """An ISO date, or its year, or its year and month; None when there is none."""
+    if re.fullmatch(r"\d{4}(-\d\d)?", text):
+        date.fromisoformat(f"{text}-01" if "-" in text else f"{text}-01-01")
+        return text
+    return date.fromisoformat(text).isoformat() if text else None
 
 
 def _named_cell(row: dict[str, str], column: str, id_name: str) -> list[Named]:
     try:
         return _unique(_named(entry, id_name) for entry in json.loads(row[column]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, DataInvalidError) as error:
         raise ValueError(f"column {column}: {type(error).__name__}: {error}") from error
 
 

@@ -178,8 +178,16 @@ def co_purchase_graph(orders: Orders, *, num_features: int = 100, seed: int = 0)
     Returns:
         ``x`` float32 ``[products, num_features]``, ``edge_index`` int64 ``[2, edges]`` with both directions,
         ``edge_weight`` float32 ``[edges]``, and with categories ``y`` int64 ``[products]``, numbered by name.
+
+    Raises:
+        DataInvalidError: no order holds two products, so nothing links them.
     """
     weights = co_purchase_weights(orders)
+    if not weights.nnz:
+        raise DataInvalidError(
+            f"no two of {orders.num_products} products were bought together in {orders.num_orders} orders",
+            hint="a co-purchase graph needs orders of two or more products; is order_id the right column?",
+        )
     edges = weights.tocoo()
     data = Data(
         x=torch.from_numpy(_spectral_features(weights, num_features, seed)),

@@ -51,8 +51,8 @@ class ProductGraph:
         name: data set name; ``synthetic`` says whether its products are made up.
         x: features, float32 ``[n, features]``.
         edge_index: both directions of every co-purchase, int64 ``[2, edges]``.
-        y: category number, int64 ``[n]``.
-        split: node numbers of ``train``, ``valid`` and ``test``, int64.
+        y: category number, int64 ``[n]``; -1 where it is not known.
+        split: node numbers of ``train``, ``valid`` and ``test``, int64; own data may have none.
         category_names: name of each category number.
         keys: one unique id per product, usable as an ArangoDB ``_key``.
         titles: what a reader sees; for ogbn-products the Amazon ids (ASIN), as OGB publishes no titles.
@@ -87,7 +87,8 @@ class ProductGraph:
         masks = {}
         for part in ("train", "valid", "test"):
             mask = torch.zeros(self.num_products, dtype=torch.bool)
-            mask[self.split[part]] = True
+            if part in self.split:
+                mask[self.split[part]] = True
             masks["val_mask" if part == "valid" else f"{part}_mask"] = mask
         return Data(x=self.x, edge_index=self.edge_index, y=self.y, **masks)
 

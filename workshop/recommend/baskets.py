@@ -32,7 +32,13 @@ def recommend(scorer: Scorer, given: sp.csr_matrix, k: int = 10, *, customer: np
         given: baskets, ``[baskets, products]`` of zeros and ones.
         k: length of the lists.
         customer: whose baskets these are, int64 ``[baskets]``; None: nobody known.
+
+    Raises:
+        DataInvalidError: a basket leaves fewer than ``k`` products to recommend.
     """
+    largest = int(np.diff(given.indptr).max(initial=0))
+    if not 1 <= k <= given.shape[1] - largest:
+        raise DataInvalidError(f"k: {k} products cannot be chosen from {given.shape[1]} beside a basket of {largest}")
     customer = np.full(given.shape[0], -1) if customer is None else customer
     cost = np.negative(scorer(given, customer), dtype=np.float32)
     cost[given.nonzero()] = np.inf

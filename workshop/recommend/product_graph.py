@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from arango.database import StandardDatabase
 
+from workshop.data.keys import pair_key
 from workshop.data.products import ProductGraph
 from workshop.errors import DataInvalidError, StoreSchemaError
 from workshop.graph.client import EmbeddingGraph, ProductEmbeddings, embed_products
 from workshop.graph.sampling import check_edge_index
+from workshop.graph.signature import PRODUCTS_MODEL, GraphModel
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
 from workshop.store.embeddings import check_vectors
 from workshop.store.pending import EMBEDDING, PendingReport, compute_pending
-from workshop.store.queries import run_query
+from workshop.store.queries import query_text, run_query
 from workshop.store.schema import EdgeDefinition, GraphSchema, PersistentIndex, ensure_schema
 from workshop.triton.client import TritonClient
 
-PRODUCTS, BOUGHT_TOGETHER = "products", "bought_together"
 
-PRODUCT_GRAPH = GraphSchema(
-    graph="product_graph",
-    vertices=(PRODUCTS,),
-    edges=(EdgeDefinition(BOUGHT_TOGETHER, (PRODUCTS,), (PRODUCTS,)),),
-    indexes=(PersistentIndex(PRODUCTS, ("category",)),),
-)
+@dataclass(frozen=True)
+class ProductCollections:
+    """Where a catalogue lies in its database; each catalogue of one database has names of its own.
+
+    Attributes:
+        products: collection of the products.
+        links: edge collection of the co-purchases.
+        graph: the named graph over both.
+    """
+
+    products: str = "products"
+    links: str = "bought_together"
+    graph: str = "product_graph"
+
+    @property
+    def schema(self) -> GraphSchema:
+        """Collections, named graph and indexes."""
+        return GraphSchema(
+            graph=self.graph,
+            vertices=(self.products,),
+            edges=(EdgeDefinition(self.links, (self.products,), (self.products,)),),
+            indexes=(PersistentIndex(self.products, ("category",)),),
+        )
+
+    def id(self, key: str) -> str:
+        """The ``_id`` of a product."""
+        return f"{self.products}/{key}"
+
+    def query(self, database: StandardDatabase, name: str, bind_vars: Mapping[str, Any] | None = None) -> list[Any]:
+        """Run one of the ``product_*`` queries on these collections.
+
+        Raises:
+            QueryError: the store refuses the query, or it fails.
+        """
+        text = query_text(name)
+        own = {"@products": self.products, "@links": self.links}
+        return run_query(database, name, {**(bind_vars or {}), **{k: v for k, v in own.items() if f"@{k}" in text}})
+
+
+PRODUCT_COLLECTIONS = ProductCollections()
+PRODUCTS, BOUGHT_TOGETHER = PRODUCT_COLLECTIONS.products, PRODUCT_COLLECTIONS.links
+PRODUCT_GRAPH = PRODUCT_COLLECTIONS.schema
 
 FEATURE_DECIMALS = 2
 """Features have a standard deviation near 1, so this keeps them to half a per cent of it."""
@@ -42,6 +82,7 @@ def load_product_graph(
     database: StandardDatabase,
     graph: ProductGraph,
     *,
+    collections: ProductCollections = PRODUCT_COLLECTIONS,
     edge_weight: torch.Tensor | None = None,
     progress: Progress | None = None,
 ) -> dict[str, UpsertReport]:
@@ -52,6 +93,7 @@ def load_product_graph(
     Args:
         database: the store.
         graph: the catalogue.
+        collections: where it goes; each catalogue of a database has its own.
         edge_weight: float ``[edges]``, how strong each co-purchase of ``graph.edge_index`` is; None: all alike.
         progress: called with the number of documents written, and the number of all.
 
@@ -68,14 +110,9 @@ def load_product_graph(
             f"edge_weight: expected [{graph.edge_index.shape[1]}], one an edge, received {list(edge_weight.shape)}"
         )
     pairs, weights = undirected(graph.edge_index, graph.num_products, edge_weight)
-    ensure_schema(database, PRODUCT_GRAPH)
-    data_set = f"{graph.name}, {graph.num_products} products"
-    others = set(run_query(database, "product_data_sets")) - {data_set, None}
-    if others:
-        raise StoreSchemaError(
-            f"database {database.name!r} holds {', '.join(sorted(others))}; {data_set} cannot be mixed with it",
-            hint="connect(settings, database=...) with a database of its own",
-        )
+    ensure_schema(database, collections.schema)
+    marks = {"data_set": f"{graph.name}, {graph.num_products} products", "data_set_contents": _contents(graph)}
+    _refuse_another(database, collections, **marks)
     total = graph.num_products + pairs.shape[1]
 
     def report(done_before: int, done: int) -> None:
@@ -84,16 +121,46 @@ def load_product_graph(
 
     degree = np.bincount(pairs.ravel(), minlength=graph.num_products)
     return {
-        PRODUCTS: upsert(
-            database, PRODUCTS, _products(graph, degree, data_set), on_batch=lambda done, refused: report(0, done)
-        ),
-        BOUGHT_TOGETHER: upsert(
+        collections.products: upsert(
             database,
-            BOUGHT_TOGETHER,
-            co_purchase_edges(graph.keys, pairs, weights),
+            collections.products,
+            _products(graph, degree, marks),
+            on_batch=lambda done, refused: report(0, done),
+        ),
+        collections.links: upsert(
+            database,
+            collections.links,
+            co_purchase_edges(graph.keys, pairs, weights, collections=collections),
             on_batch=lambda done, refused: report(graph.num_products, done),
         ),
     }
+
+
+def _contents(graph: ProductGraph) -> str:
+    """What tells two catalogues of one name and size apart: the products and their links, hashed."""
+    digest = hashlib.sha256("\0".join([*graph.keys, *graph.titles]).encode())
+    digest.update(graph.edge_index.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _refuse_another(
+    database: StandardDatabase, collections: ProductCollections, *, data_set: str, data_set_contents: str
+) -> None:
+    found = collections.query(database, "product_data_sets")
+    hint = "collections=ProductCollections(...) with names of their own, or another database"
+    others = {row["data_set"] for row in found} - {data_set, None}
+    if others:
+        raise StoreSchemaError(
+            f"collection {collections.products!r} of {database.name!r} holds {', '.join(sorted(others))}; "
+            f"{data_set} cannot be mixed with it",
+            hint=hint,
+        )
+    if {row["contents"] for row in found} - {data_set_contents, None}:
+        raise StoreSchemaError(
+            f"collection {collections.products!r} of {database.name!r} holds another catalogue called {data_set}, of "
+            "other products or links; the two cannot be mixed",
+            hint=f"{hint}; or drop the collections, if this is the same catalogue of a later day",
+        )
 
 
 def undirected(
@@ -114,11 +181,17 @@ def undirected(
     return pairs, weights.numpy()
 
 
-def co_purchase_edges(keys: Sequence[str], pairs: np.ndarray, weights: np.ndarray | None = None) -> Iterator[Document]:
+def co_purchase_edges(
+    keys: Sequence[str],
+    pairs: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    collections: ProductCollections = PRODUCT_COLLECTIONS,
+) -> Iterator[Document]:
     """Edge documents of ``int64 [2, pairs]``; the key names both ends, so writing an edge again adds nothing."""
     for i, (low, high) in enumerate(pairs.T.tolist()):
         first, second = sorted((keys[low], keys[high]))
-        edge = {"_key": f"{first}:{second}", "_from": f"{PRODUCTS}/{first}", "_to": f"{PRODUCTS}/{second}"}
+        edge = {"_key": pair_key(first, second), "_from": collections.id(first), "_to": collections.id(second)}
         yield edge if weights is None else {**edge, "weight": round(float(weights[i]), 4)}
 
 
@@ -128,6 +201,9 @@ def embed_catalogue(
     graph: ProductGraph,
     *,
     model_version: str,
+    model: GraphModel = PRODUCTS_MODEL,
+    collections: ProductCollections = PRODUCT_COLLECTIONS,
+    equivalent_versions: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PendingReport:
@@ -138,9 +214,13 @@ def embed_catalogue(
 
     Args:
         database: the store, with the products loaded.
-        client: of a server that has ``graphsage_products`` loaded.
+        client: of a server that has the model loaded.
         graph: the same catalogue.
         model_version: name of the model and its weights; stored beside every vector.
+        model: the served model.
+        collections: where the catalogue lies.
+        equivalent_versions: embeddings of these versions are as good and stay, see
+            :func:`workshop.graph.product_training.equivalent_versions`.
         seed: of the neighbourhood sampling.
         progress: called with the number of products stored and the number wanted.
 
@@ -159,36 +239,50 @@ def embed_catalogue(
 
     def compute(batch: list[Document]) -> Iterator[Document]:
         keys = [document["_key"] for document in batch]
-        said = embed_products(client, data, [number[key] for key in keys], rng=rng, products_per_request=per_step)
+        wanted = [number[key] for key in keys]
+        said = embed_products(client, data, wanted, rng=rng, model=model, products_per_request=per_step)
         return embedding_documents(keys, said, graph.category_names)
 
-    return compute_pending(database, PRODUCTS, compute, batches=batches, model_version=model_version, progress=progress)
+    return compute_pending(
+        database,
+        collections.products,
+        compute,
+        batches=batches,
+        model_version=model_version,
+        equivalent_versions=equivalent_versions,
+        progress=progress,
+    )
 
 
 def embedding_documents(
     keys: Sequence[str], said: ProductEmbeddings, category_names: Sequence[str]
 ) -> Iterator[Document]:
-    """What is stored of a product's embedding: the vector at length 1, and the likeliest categories.
+    """What is stored of a product's embedding: the vector at length 1, and the likeliest categories if there are any.
 
     Raises:
         DataInvalidError: a vector is zero or not finite.
     """
     check_vectors(said.embedding, count=len(keys), dimension=said.embedding.shape[1])
     unit = said.embedding / np.linalg.norm(said.embedding, axis=1, keepdims=True)
-    exponent = np.exp(said.logits - said.logits.max(axis=1, keepdims=True))
+    predictions = _predictions(said.logits, category_names) if said.has_categories else [{}] * len(keys)
+    for row, key in enumerate(keys):
+        yield {"_key": key, EMBEDDING: rounded(unit[row], EMBEDDING_DECIMALS), **predictions[row]}
+
+
+def _predictions(logits: np.ndarray, category_names: Sequence[str]) -> list[Document]:
+    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
     probability = exponent / exponent.sum(axis=1, keepdims=True)
     likeliest = np.argsort(-probability, axis=1, kind="stable")[:, :PREDICTIONS_KEPT]
-    for row, key in enumerate(keys):
+    documents = []
+    for row in range(len(logits)):
         predictions = [
             {"category": category_names[c], "probability": round(float(probability[row, c]), 4)} for c in likeliest[row]
         ]
-        yield {
-            "_key": key,
-            EMBEDDING: rounded(unit[row], EMBEDDING_DECIMALS),
-            "predicted_category": predictions[0]["category"],
-            "probability": predictions[0]["probability"],
-            "predictions": predictions,
-        }
+        best = predictions[0]
+        documents.append(
+            {"predicted_category": best["category"], "probability": best["probability"], "predictions": predictions}
+        )
+    return documents
 
 
 def rounded(vector: np.ndarray, decimals: int) -> list[float]:
@@ -196,7 +290,7 @@ def rounded(vector: np.ndarray, decimals: int) -> list[float]:
     return np.round(vector.astype(np.float64), decimals).tolist()
 
 
-def _products(graph: ProductGraph, degree: np.ndarray, data_set: str) -> Iterator[Document]:
+def _products(graph: ProductGraph, degree: np.ndarray, marks: Mapping[str, str]) -> Iterator[Document]:
     part = np.empty(graph.num_products, dtype=object)
     for name, members in graph.split.items():
         part[members.numpy()] = name
@@ -204,10 +298,10 @@ def _products(graph: ProductGraph, degree: np.ndarray, data_set: str) -> Iterato
         yield {
             "_key": key,
             "title": graph.titles[i],
-            "category": graph.category_names[int(graph.y[i])],
+            "category": graph.category_names[int(graph.y[i])] if graph.y[i] >= 0 else None,
             "split": part[i],
             "co_purchases": int(degree[i]),
             "synthetic": graph.synthetic,
-            "data_set": data_set,
+            **marks,
             "features": rounded(graph.x[i].numpy(), FEATURE_DECIMALS),
         }

@@ -10,11 +10,10 @@ import numpy as np
 from arango.database import StandardDatabase
 
 from workshop.errors import DataInvalidError
-from workshop.recommend.product_graph import EMBEDDING_DECIMALS, PRODUCTS, rounded
+from workshop.recommend.product_graph import EMBEDDING_DECIMALS, PRODUCT_COLLECTIONS, ProductCollections, rounded
 from workshop.recommend.recommendation import Recommendation
 from workshop.store.connection import store_errors
 from workshop.store.pending import EMBEDDING
-from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch
 
 POOL = 50
@@ -51,15 +50,23 @@ class ProductRecommender:
     Args:
         database: the store.
         search: whether the vector index is used for :meth:`similar`, from ``ensure_vector_index``; None: exact.
+        collections: where the catalogue lies.
     """
 
-    def __init__(self, database: StandardDatabase, search: VectorSearch | None = None) -> None:
+    def __init__(
+        self,
+        database: StandardDatabase,
+        search: VectorSearch | None = None,
+        *,
+        collections: ProductCollections = PRODUCT_COLLECTIONS,
+    ) -> None:
         self._database = database
         self._search = search
+        self._collections = collections
 
     def find(self, text: str, *, limit: int = 10) -> list[dict[str, Any]]:
         """Products with ``text`` in their title, the most co-purchased first."""
-        return run_query(self._database, "product_find", {"text": text.strip(), "limit": limit})
+        return self._query("product_find", {"text": text.strip(), "limit": limit})
 
     def product(self, key: str) -> dict[str, Any]:
         """The whole document of a product.
@@ -68,7 +75,7 @@ class ProductRecommender:
             DataInvalidError: there is no such product.
         """
         with store_errors(f"read product {key!r}"):
-            document = self._database.collection(PRODUCTS).get({"_key": key})
+            document = self._database.collection(self._collections.products).get({"_key": key})
         if document is None:
             raise DataInvalidError(f"no product has the key {key!r}", hint="recommender.find('part of its title')")
         return document
@@ -84,7 +91,7 @@ class ProductRecommender:
     def similar_to(
         self, vector: np.ndarray, *, category: str | None = None, exclude: str = "", limit: int = 10
     ) -> list[Recommendation]:
-        """Products nearest to any vector, float ``[256]``."""
+        """Products nearest to any vector, float ``[width of the embeddings]``."""
         bind_vars = {
             "vector": rounded(vector, EMBEDDING_DECIMALS),
             "exclude": exclude,
@@ -92,10 +99,10 @@ class ProductRecommender:
             "limit": limit,
         }
         if self._search is None or not self._search.approximate:
-            found = run_query(self._database, "product_nearest_exact", bind_vars)
+            found = self._query("product_nearest_exact", bind_vars)
         else:
             bind_vars["n_probe"] = self._search.n_probe
-            found = run_query(self._database, "product_nearest_approximate", bind_vars)
+            found = self._query("product_nearest_approximate", bind_vars)
         return [Recommendation.from_row({**row, "score": row["similarity"]}, ["similarity"]) for row in found]
 
     def co_purchased(self, key: str, *, limit: int = 10) -> list[Recommendation]:
@@ -107,7 +114,7 @@ class ProductRecommender:
             DataInvalidError: there is no such product.
         """
         self.product(key)
-        rows = run_query(self._database, "product_co_purchased", _bind(key, limit))
+        rows = self._query("product_co_purchased", self._bind(key, limit))
         return [Recommendation.from_row({**row, "score": row["weight"]}, ["weight", "shared"]) for row in rows]
 
     def recommend(
@@ -131,22 +138,22 @@ class ProductRecommender:
             )
         has_embedding = self.product(key).get(EMBEDDING) is not None
         bind_vars = {
-            **_bind(key, limit if per_category is None else max(limit, 2 * POOL + NEIGHBOURS)),
+            **self._bind(key, limit if per_category is None else max(limit, 2 * POOL + NEIGHBOURS)),
             "graph_weight": graph_weight,
             "pool": POOL,
             "near": POOL if has_embedding else 0,
             "neighbours": NEIGHBOURS,
         }
-        found = run_query(self._database, "product_recommend", bind_vars)
+        found = self._query("product_recommend", bind_vars)
         if per_category is not None:
             bind_vars = {"candidates": found, "per_category": per_category, "limit": limit}
-            found = run_query(self._database, "product_diversify", bind_vars)
+            found = self._query("product_diversify", bind_vars)
         return [Recommendation.from_row(row, ["graph_score", "similarity"]) for row in found]
 
     def links_among(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """The co-purchases among some products, as pairs of keys."""
-        ids = [f"{PRODUCTS}/{key}" for key in keys]
-        return [tuple(pair) for pair in run_query(self._database, "product_links_among", {"ids": ids})]
+        ids = [self._collections.id(key) for key in keys]
+        return [tuple(pair) for pair in self._query("product_links_among", {"ids": ids})]
 
     def explain(self, key: str, recommended: str, *, limit: int = 3) -> Explanation:
         """Why ``recommended`` goes with ``key``; names the ``limit`` linking products that say most.
@@ -155,7 +162,8 @@ class ProductRecommender:
             DataInvalidError: one of the two is not a product.
         """
         self.product(key), self.product(recommended)
-        found = run_query(self._database, "product_explain", {**_bind(key, limit), "recommended": recommended})[0]
+        bind_vars = {**self._bind(key, limit), "target": self._collections.id(recommended)}
+        found = self._query("product_explain", bind_vars)[0]
         return Explanation(
             title=found["title"],
             recommended_title=found["recommended_title"],
@@ -173,6 +181,8 @@ class ProductRecommender:
             )
         return np.array(vector)
 
+    def _query(self, name: str, bind_vars: dict[str, Any]) -> list[Any]:
+        return self._collections.query(self._database, name, bind_vars)
 
-def _bind(key: str, limit: int) -> dict[str, Any]:
-    return {"key": key, "limit": limit}
+    def _bind(self, key: str, limit: int) -> dict[str, Any]:
+        return {"source": self._collections.id(key), "limit": limit}
