@@ -3,16 +3,17 @@
 FROM python:3.11.13-slim-bookworm
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# An index with builds of torch for the processor, see README.md; without it the build that PyPI has is installed.
+# An index with builds of torch for the processor, which docker-compose.yml names; their version ends in +cpu, so pip
+# prefers them.
 ARG PIP_EXTRA_INDEX_URL=
 COPY requirements.txt constraints.txt /tmp/
 RUN grep -v '^-e ' /tmp/requirements.txt > /tmp/packages.txt \
     && python -m pip install --requirement /tmp/packages.txt --constraint /tmp/constraints.txt \
     && rm /tmp/requirements.txt /tmp/constraints.txt /tmp/packages.txt
 
-# any user id may run it, see `user:` in docker-compose.yml
+# any user id may run it, see `user:` in docker-compose.yml; USER names it where no passwd entry does
 RUN mkdir --mode=1777 /home/workshop
-ENV HOME=/home/workshop PYTHONPATH=/workshop:/workshop/packages/aqlite/src PYTHONDONTWRITEBYTECODE=1
+ENV HOME=/home/workshop USER=workshop LOGNAME=workshop PYTHONPATH=/workshop:/workshop/packages/aqlite/src PYTHONDONTWRITEBYTECODE=1
 WORKDIR /workshop
 EXPOSE 8888
-CMD ["sh", "-c", "python scripts/fetch_data.py && exec python -m jupyterlab --ip=0.0.0.0 --port=8888 --no-browser --ServerApp.root_dir=/workshop --LabApp.default_url=/lab/tree/notebooks/00_check_setup.ipynb"]
+CMD ["sh", "docker/start_jupyter.sh"]

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
         repr=False,
     )
 
+    start_servers: bool = Field(True, description="Whether `make run` starts servers; false: all of them run already")
+
     data_dir: Path = Field(PROJECT_ROOT / ".data", description="Downloads and caches, checked by SHA-256")
     stack_dir: Path = Field(PROJECT_ROOT / ".stack", description="State and logs of the local stack")
     model_repository: Path = Field(PROJECT_ROOT / "model_repository", description="Triton's model repository")

@@ -331,3 +331,21 @@ def test_the_password_of_a_server_elsewhere_is_changed_with_the_old_one(local_st
     finally:
         change_password(elsewhere.model_copy(update={"arango_password": old}), "new")
     assert server_version(connect(local_store))
+
+
+def test_notebooks_run_against_servers_that_something_else_started(local_stack, tmp_path):
+    """A second local stack stands in for compose's servers, or remote ones: the run starts and stops nothing."""
+    repository = local_stack.model_repository
+    environment = {
+        **os.environ,
+        "WORKSHOP_START_SERVERS": "false",
+        "WORKSHOP_STACK_DIR": str(tmp_path / "none"),
+        "WORKSHOP_MODEL_REPOSITORY": str(repository),
+        "WORKSHOP_TRITON_HTTP_PORT": str(local_stack.triton_http_port),
+        "WORKSHOP_TRITON_GRPC_PORT": str(local_stack.triton_grpc_port),
+    }
+    command = [sys.executable, "scripts/run_notebooks.py", "00", "--data-size", "tiny"]
+    run = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not list((tmp_path / "none").glob("*.pid"))
+    assert stack.status(local_stack, ["triton"])[0].state == "ready"

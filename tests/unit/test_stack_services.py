@@ -135,6 +135,13 @@ def test_servers_the_settings_place_elsewhere_are_left_out_or_refused_when_named
         services_to_start(real_store, ["aqlite"])
 
 
+def test_nothing_is_started_where_all_servers_run_already(settings):
+    compose = changed(settings, start_servers=False)
+    assert services_to_start(compose, None) == []
+    with pytest.raises(SettingsError, match="triton is not started here, because WORKSHOP_START_SERVERS=false"):
+        services_to_start(compose, ["triton"])
+
+
 def test_an_unknown_service_is_refused(settings):
     with pytest.raises(SettingsError, match="no service nginx in the local stack, it has triton, aqlite"):
         stack.up(settings, ["nginx"])

@@ -203,17 +203,70 @@ def test_arangodb_has_vector_index_password_and_named_volume(compose):
 
 
 @both
-def test_jupyter_waits_for_healthy_servers_and_reaches_them_by_settings(compose, monkeypatch):
+def test_jupyter_waits_for_nobody_and_reaches_the_servers_by_settings(compose, monkeypatch):
     jupyter = compose["services"]["jupyter"]
-    assert jupyter["depends_on"] == {name: {"condition": "service_healthy"} for name in ("triton", "arangodb")}
+    assert "depends_on" not in jupyter, "JupyterLab starts, and explains, without the servers"
     for name in ("triton", "arangodb", "jupyter"):
         assert compose["services"][name]["healthcheck"]["test"][0] == "CMD"
     for name, value in jupyter["environment"].items():
-        monkeypatch.setenv(name, str(value))
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(\w*)\}", r"\1", str(value)))
     settings = load_settings()
     assert (settings.triton_host, settings.triton_http_port, settings.triton_grpc_port) == ("triton", 8000, 8001)
     assert settings.effective_arango_url == "http://arangodb:8529"
     assert settings.arango_password == jupyter["environment"]["ARANGO_ROOT_PASSWORD"]
+    assert settings.precision == ("bf16" if compose is GPU else "auto"), "the server's device decides"
+
+
+def test_jupyterlab_starts_and_explains_itself_without_data_and_servers(tmp_path):
+    """The container's own start script, with a Python that cannot download and says so when JupyterLab would begin."""
+    fake = tmp_path / "python"
+    fake.write_text(
+        f"""#!/bin/sh
+case "$*" in
+  *fetch_data*) exit 1 ;;
+  *jupyterlab*) echo "JupyterLab begins: $*" ;;
+  *) exec {sys.executable} "$@" ;;
+esac
+"""
+    )
+    fake.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "WORKSHOP_TRITON_HTTP_PORT": "9",
+        "PYTHONPATH": str(PROJECT_ROOT),
+    }
+    result = subprocess.run(
+        ["sh", "docker/start_jupyter.sh"],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "python scripts/fetch_data.py" in result.stdout
+    assert "Triton does not answer at 127.0.0.1:9" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("JupyterLab begins: -m jupyterlab --ip=0.0.0.0")
+
+
+def test_the_workflow_is_valid_and_runs_what_the_readme_says():
+    path = PROJECT_ROOT / ".github/workflows/test.yml"
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
+    result = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    assert jobs["make-test"]["strategy"]["matrix"]["python"] == ["3.10", "3.11", "3.12"]
+    commands = "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+    assert "make test " in commands
+    assert "run_notebooks.py 00 01 06" in commands
+    for name in jobs["compose-cpu"]["env"]["COMPOSE_FILE"].split(":"):
+        assert (PROJECT_ROOT / name).is_file()
+
+
+def test_the_dev_container_uses_a_supported_python_and_the_project_s_set_up():
+    dev = json.loads((PROJECT_ROOT / ".devcontainer/devcontainer.json").read_text())
+    assert re.fullmatch(r"\S+/python:3\.1[0-2]-bookworm", dev["image"])
+    assert dev["postCreateCommand"] == "make setup"
 
 
 def test_no_secret_is_committed_and_the_example_names_every_variable():

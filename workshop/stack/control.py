@@ -166,6 +166,8 @@ def _known(services: Sequence[str] | None) -> list[str]:
 def services_to_start(settings: Settings, services: Sequence[str] | None) -> list[str]:
     """The services to start; those that the settings place elsewhere are left out, or refused when asked for."""
     elsewhere = {}
+    if not settings.start_servers:
+        elsewhere = dict.fromkeys(SERVICES, "WORKSHOP_START_SERVERS=false")
     if settings.triton_host not in LOCAL_HOSTS:
         elsewhere[triton.NAME] = f"WORKSHOP_TRITON_HOST={settings.triton_host}"
     if settings.arango_url:
@@ -176,7 +178,7 @@ def services_to_start(settings: Settings, services: Sequence[str] | None) -> lis
     for name in names:
         if name in elsewhere:
             raise SettingsError(
-                f"{name} is not started here, because {elsewhere[name]} names another server",
+                f"{name} is not started here, because {elsewhere[name]} leaves that to another place",
                 hint="unset that variable to use the local stack",
             )
     return names

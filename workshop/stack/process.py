@@ -178,7 +178,8 @@ def check_ports(service: Service) -> None:
             except OSError as error:
                 raise PortInUseError(
                     f"port {port} ({service.name} {purpose}) cannot be opened: {error.strerror}; {_holder(port)}",
-                    hint=f"stop that process, or set WORKSHOP_{setting_of(service.name, purpose)} to a free port",
+                    hint=f"stop that process, or set WORKSHOP_{setting_of(service.name, purpose)} to a free port; "
+                    "if docker compose runs and its servers are meant: WORKSHOP_START_SERVERS=false",
                 ) from error
 
 
