@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -63,11 +64,10 @@ def _from_hub(asked: str) -> Path:
     options = {"allow_patterns": _FILES, "etag_timeout": ETAG_SECONDS}
     hint = "name a folder that holds the model, or run this where there is network"
     try:
-        return Path(snapshot_download(asked, local_files_only=True, **options))
+        with suppress(LocalEntryNotFoundError):  # not in the cache: ask the Hub
+            return Path(snapshot_download(asked, local_files_only=True, **options))
     except HFValidationError as error:
         raise ModelSourceError(f"{asked!r} is neither a folder nor a name of the Hub: {error}", hint=hint) from error
-    except LocalEntryNotFoundError:
-        pass  # not in the cache: ask the Hub
     try:
         return Path(snapshot_download(asked, **options))
     except GatedRepoError as error:
