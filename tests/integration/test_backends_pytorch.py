@@ -137,6 +137,16 @@ def test_an_output_of_another_dtype_than_configured_is_an_error(client):
         ask(client, "wrong_dtype", values__0=fp32([1.0, 2.0]))
 
 
+def test_a_list_of_tensors_is_refused_as_by_the_native_backend(client):
+    with pytest.raises(InferenceServerException, match="result 0 of forward is a list of Tensor: Triton takes a Tens"):
+        ask(client, "returns_list", values__0=fp32(1.0, 2.0))
+
+
+def test_a_dictionary_of_tensors_is_filled_by_name(client):
+    answer = ask(client, "takes_dict", left=fp32(5.0), right=fp32(2.0))
+    assert answer["difference__0"].tolist() == [3.0]
+
+
 def test_the_parameters_of_the_native_backend_are_honoured(client, local_stack):
     answer = ask(client, "tuned", values__0=fp32(1.0, 2.0))
     assert answer["values__0"].tolist() == [2.0, 3.0]

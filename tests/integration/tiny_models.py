@@ -77,6 +77,19 @@ class LookUp(torch.nn.Module):
         return self.table(ids)
 
 
+Nine = tuple[
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+]
+
+
 class EchoAll(torch.nn.Module):
     """Every numeric dtype through unchanged."""
 
@@ -91,8 +104,8 @@ class EchoAll(torch.nn.Module):
         g: torch.Tensor,
         h: torch.Tensor,
         i: torch.Tensor,
-    ) -> list[torch.Tensor]:
-        return [a, b, c, d, e, f, g, h, i]
+    ) -> Nine:
+        return a, b, c, d, e, f, g, h, i
 
 
 class Divide(torch.nn.Module):
@@ -121,7 +134,21 @@ class InPlace(torch.nn.Module):
 
     def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         values.add_(1.0)
-        return values, torch.tensor([torch.is_grad_enabled(), values.is_inference()])
+        return values, torch.tensor([torch.is_grad_enabled(), torch.ones(1).is_inference()])
+
+
+class ReturnsList(torch.nn.Module):
+    """A list of tensors, which the native backend refuses."""
+
+    def forward(self, values: torch.Tensor) -> list[torch.Tensor]:
+        return [values, values]
+
+
+class TakesDict(torch.nn.Module):
+    """One dictionary of tensors."""
+
+    def forward(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        return tensors["left"] - tensors["right"]
 
 
 def write_torch_models(repository: Path) -> list[str]:
@@ -178,6 +205,9 @@ def write_torch_models(repository: Path) -> list[str]:
     wrong = [("sum__0", *row), ("third__5", *row)]
     save_torch(repository, "wrong_count", AddSubtract(), [("a__0", *row), ("b__1", *row)], wrong)
     save_torch(repository, "wrong_dtype", Mean(), [("values__0", "FP32", [-1, 2])], [("mean__0", "INT64", [-1])])
+    one = [("values__0", *row)]
+    save_torch(repository, "returns_list", ReturnsList(), one, [("a__0", *row), ("b__1", *row)])
+    save_torch(repository, "takes_dict", TakesDict(), [("right", *row), ("left", *row)], [("difference__0", *row)])
     return [path.name for path in repository.iterdir()]
 
 
@@ -199,10 +229,10 @@ def write_broken_torch_models(repository: Path) -> dict[str, str]:
     write_config(repository / "no_file", "pytorch_libtorch", [("a__0", *row)], [("b__0", *row)])
     return {
         "corrupt": r"model 'corrupt': .*corrupt/1/model\.pt is not a TorchScript file",
-        "bf16_input": r"tensor 'values__0': TorchScript models cannot use TYPE_BF16",
+        "bf16_input": r"input 'values__0': TorchScript models cannot use TYPE_BF16",
         "one_input_too_few": r"forward takes 2 inputs, but the configuration has 1: dividend__0",
         "same_position": r"two tensors claim one position",
-        "bad_parameter": r"parameter INFERENCE_MODE must be true or false, got 'perhaps'",
+        "bad_parameter": r"parameter INFERENCE_MODE must be true, on or 1, or false, off or 0, got 'perhaps'",
         "no_file": r"no file .*no_file/1/model\.pt",
     }
 

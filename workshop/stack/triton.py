@@ -162,8 +162,8 @@ def assemble_backends(wheel: TritonWheel, target: Path) -> None:
         shutil.copy2(part, python)  # the server refuses libraries that lead out of the folder by a link
     for name in OWN_BACKENDS:
         (target / name).mkdir()
-        shutil.copy2(_BACKEND_SOURCES / name / "model.py", target / name)
-        shutil.copy2(_BACKEND_SOURCES / "batching.py", target / name)
+        for source in (*(_BACKEND_SOURCES / name).glob("*.py"), _BACKEND_SOURCES / "batching.py"):
+            shutil.copy2(source, target / name)
 
 
 def shared_memory_prefix(directory: Path) -> str:

@@ -16,7 +16,8 @@ Tensor: TypeAlias = Any
 Forward: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
 Concatenate: TypeAlias = Callable[[list[Tensor]], Tensor]
 
-_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+# https://github.com/triton-inference-server/backend/blob/main/src/backend_common.cc, ParseBoolValue
+_TRUE, _FALSE = {"true", "1", "on"}, {"false", "0", "off"}
 
 
 class OutputShapeError(ValueError):
@@ -118,7 +119,9 @@ def default_threads(config: dict[str, Any]) -> int:
 
 
 class Parameters:
-    """The ``parameters`` of a model configuration; keys are compared without regard to case.
+    """The ``parameters`` of a model configuration, read as the native backends do.
+
+    Keys are compared with regard to case: a key in another case is another parameter, which nobody reads.
 
     Raises (from the getters):
         ValueError: the value is not of the kind asked for; the message names the parameter.
@@ -126,24 +129,26 @@ class Parameters:
 
     def __init__(self, config: dict[str, Any]) -> None:
         raw = config.get("parameters") or {}
-        self._values = {key.lower(): value.get("string_value", "") for key, value in raw.items()}
+        self._values = {key: value.get("string_value", "") for key, value in raw.items()}
 
     def flag(self, name: str, default: bool) -> bool:
-        """A boolean such as ``true`` or ``0``."""
-        text = self._values.get(name.lower(), "").strip().lower()
-        if text not in _TRUE | _FALSE | {""}:
-            raise ValueError(f"parameter {name} must be true or false, got {text!r}")
-        return text in _TRUE if text else default
+        """``true``, ``on`` or ``1``, or ``false``, ``off`` or ``0``, in any case; nothing else."""
+        if name not in self._values:
+            return default
+        text = self._values[name].lower()
+        if text not in _TRUE | _FALSE:
+            raise ValueError(f"parameter {name} must be true, on or 1, or false, off or 0, got {self._values[name]!r}")
+        return text in _TRUE
 
     def count(self, name: str, default: int) -> int:
-        """A whole number; 0 or less means the default, as in the native backends."""
-        text = self._values.get(name.lower(), "").strip()
+        """A whole number; 0 or less means the default."""
+        text = self._values.get(name, "0")
         try:
-            number = int(text or 0)
+            number = int(text)
         except ValueError:
             raise ValueError(f"parameter {name} must be a whole number, got {text!r}") from None
         return number if number > 0 else default
 
     def present(self, names: Sequence[str]) -> list[str]:
         """Those of the names that are set."""
-        return [name for name in names if name.lower() in self._values]
+        return [name for name in names if name in self._values]

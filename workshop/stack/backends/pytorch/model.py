@@ -11,7 +11,6 @@ Python-based backends: https://docs.nvidia.com/deeplearning/triton-inference-ser
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,19 +21,9 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils
 from batching import Parameters, default_threads, run_batched
+from conventions import check_arguments, check_positions, check_specs, order_tensors, pick_output, read_results
 
-TORCH_DTYPES = {
-    "TYPE_BOOL": torch.bool,
-    "TYPE_UINT8": torch.uint8,
-    "TYPE_INT8": torch.int8,
-    "TYPE_INT16": torch.int16,
-    "TYPE_INT32": torch.int32,
-    "TYPE_INT64": torch.int64,
-    "TYPE_FP16": torch.float16,
-    "TYPE_FP32": torch.float32,
-    "TYPE_FP64": torch.float64,
-}
-IGNORED_PARAMETERS = (
+IGNORED_FLAGS = (
     "ENABLE_JIT_EXECUTOR",
     "ENABLE_JIT_PROFILING",
     "ENABLE_NVFUSER",
@@ -43,7 +32,7 @@ IGNORED_PARAMETERS = (
     "ENABLE_CACHE_CLEANING",
     "DISABLE_CUDNN",
 )
-_NAMED_INDEX = re.compile(r".*__(\d+)")
+UNSUPPORTED_FIELDS = ("batch_input", "batch_output", "sequence_batching")
 
 
 class TritonPythonModel:
@@ -66,10 +55,17 @@ class TritonPythonModel:
             self._configure(config)
             self.device = choose_device(args["model_instance_kind"], args["model_instance_device_id"])
             self.module = load_module(path, self.device, optimise=self.optimise)
-            arguments = [argument.name for argument in self.module.forward.schema.arguments[1:]]
-            self.inputs = order_tensors(config["input"], arguments)
+            arguments = self.module.forward.schema.arguments[1:]
+            self.takes_dict = [argument.type.kind() for argument in arguments] == ["DictType"]
+            for role in ("input", "output"):
+                check_specs(role, config[role], batching=self.batching)
+            if self.takes_dict:
+                self.inputs = list(enumerate(config["input"]))
+            else:
+                check_arguments(arguments)
+                self.inputs = order_tensors(config["input"], [argument.name for argument in arguments])
+                check_positions(self.inputs, len(arguments))
             self.outputs = order_tensors(config["output"], ())
-            check_positions("input", self.inputs, len(arguments))
         except (ValueError, RuntimeError, OSError) as error:
             raise pb_utils.TritonModelException(f"model '{self.name}': {error}") from error
         pb_utils.Logger.log_info(
@@ -78,13 +74,18 @@ class TritonPythonModel:
         )
 
     def _configure(self, config: dict[str, Any]) -> None:
+        unsupported = [field for field in UNSUPPORTED_FIELDS if config.get(field)]
+        if unsupported:
+            raise ValueError(f"the local backend has no {', '.join(unsupported)}; NVIDIA's own backend has")
         parameters = Parameters(config)
         self.batching = int(config.get("max_batch_size", 0)) > 0
         self.optimise = not parameters.flag("DISABLE_OPTIMIZED_EXECUTION", False)
         self.inference_mode = parameters.flag("INFERENCE_MODE", True)
         torch.set_num_threads(parameters.count("INTRA_OP_THREAD_COUNT", default_threads(config)))
         torch.set_num_interop_threads(parameters.count("INTER_OP_THREAD_COUNT", 1))
-        ignored = parameters.present(IGNORED_PARAMETERS)
+        ignored = parameters.present(IGNORED_FLAGS)
+        for name in ignored:
+            parameters.flag(name, False)
         if ignored:
             pb_utils.Logger.log_info(f"model '{self.name}': no effect in the local backend: {', '.join(ignored)}")
 
@@ -105,13 +106,16 @@ class TritonPythonModel:
 
     def _forward(self, inputs: list[Any]) -> list[Any]:
         """One forward pass: input tensors by config order in, output tensors by config order, on the CPU, out."""
+        values = [value.to(self.device) if isinstance(value, torch.Tensor) else value for value in inputs]
         arguments: list[Any] = [None] * len(inputs)
-        for (position, _), value in zip(self.inputs, inputs, strict=True):
-            arguments[position] = value.to(self.device) if isinstance(value, torch.Tensor) else value
+        for (position, _), value in zip(self.inputs, values, strict=True):
+            arguments[position] = value
+        if self.takes_dict:
+            arguments = [{spec["name"]: value for (_, spec), value in zip(self.inputs, values, strict=True)}]
         optimised = nullcontext() if self.optimise else torch.jit.optimized_execution(False)
         with torch.inference_mode(self.inference_mode), torch.no_grad(), optimised:
             result = self.module(*arguments)
-        results = [result] if isinstance(result, torch.Tensor) or is_string_list(result) else list(result)
+        results = read_results(result)
         return [pick_output(results, position, spec) for position, spec in self.outputs]
 
     def _respond(self, request: Any, answer: list[Any] | Exception) -> Any:
@@ -165,42 +169,6 @@ def freeze(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
         return module
 
 
-def order_tensors(specs: list[dict[str, Any]], arguments: Sequence[str]) -> list[tuple[int, dict[str, Any]]]:
-    """Give each configured tensor its position in ``forward``, by the three conventions of the native backend.
-
-    Names equal to the arguments of ``forward``; else names ``<name>__<index>``; else the order of the configuration.
-
-    Raises:
-        ValueError: two tensors claim one position, or a dtype has no TorchScript counterpart.
-    """
-    for spec in specs:
-        if spec["data_type"] not in TORCH_DTYPES and spec["data_type"] != "TYPE_STRING":
-            raise ValueError(f"tensor '{spec['name']}': TorchScript models cannot use {spec['data_type']}")
-    names = [spec["name"] for spec in specs]
-    matches = [_NAMED_INDEX.fullmatch(name) for name in names]
-    if arguments and set(names) <= set(arguments):
-        positions = [list(arguments).index(name) for name in names]
-    elif all(matches):
-        positions = [int(match[1]) for match in matches]
-    else:
-        positions = list(range(len(names)))
-    if len(set(positions)) != len(positions):
-        raise ValueError(f"two tensors claim one position: {dict(zip(names, positions, strict=True))}")
-    return list(zip(positions, specs, strict=True))
-
-
-def check_positions(role: str, ordered: list[tuple[int, dict[str, Any]]], expected: int) -> None:
-    """Check that the tensors fill the positions 0..expected-1.
-
-    Raises:
-        ValueError: they do not.
-    """
-    positions = sorted(position for position, _ in ordered)
-    if positions != list(range(expected)):
-        names = ", ".join(spec["name"] for _, spec in ordered)
-        raise ValueError(f"forward takes {expected} {role}s, but the configuration has {len(ordered)}: {names}")
-
-
 def read_tensor(request: Any, spec: dict[str, Any]) -> torch.Tensor | list[str]:
     """One input of a request, without a copy; BYTES of one dimension become ``list[str]``.
 
@@ -218,37 +186,12 @@ def read_tensor(request: Any, spec: dict[str, Any]) -> torch.Tensor | list[str]:
     return [item.decode("utf-8") for item in array]
 
 
-def pick_output(results: list[Any], position: int, spec: dict[str, Any]) -> Any:
-    """The result at a position, checked against the configuration and moved to the CPU.
-
-    Raises:
-        ValueError: the model returns fewer results, or another type than the configuration says.
-    """
-    if position >= len(results):
-        raise ValueError(f"output '{spec['name']}' asks for result {position}, but the model returns {len(results)}")
-    result, wanted = results[position], spec["data_type"]
-    if wanted == "TYPE_STRING":
-        if not is_string_list(result):
-            raise ValueError(f"output '{spec['name']}' is TYPE_STRING, but the model returned {type(result).__name__}")
-        return result
-    if not isinstance(result, torch.Tensor):
-        raise ValueError(f"output '{spec['name']}' is {wanted}, but the model returned {type(result).__name__}")
-    if result.dtype != TORCH_DTYPES[wanted]:
-        raise ValueError(f"output '{spec['name']}' is {wanted}, but the model returned {result.dtype}")
-    return result.to("cpu")
-
-
 def describe(error: Exception) -> str:
     """The error in one line; the TorchScript interpreter puts the cause last, below its own stack."""
     text = str(error).strip()
     if "TorchScript interpreter" in text:
         return text.splitlines()[-1]
     return f"{type(error).__name__}: {text}"
-
-
-def is_string_list(value: Any) -> bool:
-    """Whether the value is TorchScript's ``List[str]``."""
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def write_tensor(name: str, value: torch.Tensor | list[str]) -> Any:
