@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from workshop.errors import InferenceError, WorkshopError
+from workshop.errors import WorkshopError
+from workshop.files import standard_input
 from workshop.settings import load_settings
 from workshop.text.generation.client import prompt_rows, stream
 from workshop.triton.client import TritonClient
@@ -81,13 +82,7 @@ def connect(options: argparse.Namespace) -> TritonClient:
 def read_prompts(given: Sequence[str]) -> Iterator[str]:
     """The prompts of the command line; ``-`` stands for all of standard input as one prompt."""
     for prompt in given:
-        if prompt != "-":
-            yield prompt
-            continue
-        try:
-            yield sys.stdin.buffer.read().decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise InferenceError(f"standard input is not UTF-8: {error}") from error
+        yield standard_input().strip() if prompt == "-" else prompt
 
 
 def sampling(options: argparse.Namespace) -> Parameters:

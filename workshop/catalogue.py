@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workshop.graph.signature import GRAPHSAGE_PRODUCTS
 from workshop.text.ensembles import TEXT_EMBEDDING, TEXT_TOKENIZER, ZERO_SHOT_TEXT, ZERO_SHOT_TOKENIZER
+from workshop.text.sentiment.signatures import SENTENCE_STEPS, SENTIMENT_MODELS
 from workshop.text.signatures import SENTENCE_BERT, ZERO_SHOT
 from workshop.triton.signature import ModelSignature
 from workshop.vision.signatures import IMAGE_CLASSIFICATION, IMAGE_CLASSIFIER, IMAGE_DECODER
@@ -24,4 +25,6 @@ SIGNATURES: tuple[ModelSignature, ...] = (
     VIT_PREPROCESSING,
     VIT,
     ENSEMBLE_VIT,
+    *SENTIMENT_MODELS,
+    *SENTENCE_STEPS,
 )

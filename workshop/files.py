@@ -1,12 +1,15 @@
-"""Files that are whole or absent: hashes and atomic replacement."""
+"""Files that are whole or absent: hashes, atomic replacement, and text from standard input."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from workshop.errors import DataInvalidError
 
 
 def sha256_of(path: Path) -> str:
@@ -37,3 +40,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def standard_input() -> str:
+    """All of standard input.
+
+    Raises:
+        DataInvalidError: it is not UTF-8.
+    """
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataInvalidError(
+            f"standard input is not UTF-8: {error}", hint="convert it, for example with iconv"
+        ) from error

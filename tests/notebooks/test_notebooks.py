@@ -27,6 +27,7 @@ GENERATED = (
     "*.safetensors",
     "*.json",
     "tokenization.py",
+    "wordpiece.py",
     "preprocessing.py",
     "labels.txt",
     "__pycache__",

@@ -8,7 +8,7 @@ from torch import nn
 
 from workshop.errors import ForbiddenOpError, ModelError, ParityError, RepositoryError
 from workshop.export.gates import is_current
-from workshop.export.onnx import check_graph, export, export_and_save, load_onnx, quantise
+from workshop.export.onnx import check_graph, export, export_and_save, export_traced, load_onnx, quantise
 from workshop.triton.signature import ModelSignature, TensorSpec
 
 SIGNATURE = ModelSignature(
@@ -63,6 +63,30 @@ def test_an_export_that_differs_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(ParityError, match="exported and eager differ by"):
         save(Branching().eval(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+class Cutting(nn.Module):
+    """Drops columns behind the longest row: a size that is known when the values are."""
+
+    def forward(self, x):
+        kept = x[:, : (x != 0).sum(dim=1).max()]
+        return x * 2, kept.sum(dim=1, keepdim=True) / kept.shape[1]
+
+
+def test_a_size_that_depends_on_values_stays_free_when_traced(tmp_path):
+    example = (torch.tensor([[1.0, 2.0, 3.0], [1.0, 0.0, 0.0]]),)
+    inputs = {**UNLIKE, "one column": (torch.tensor([[1.0, 0.0, 0.0]]),)}
+    sidecar = export_and_save(
+        Cutting().eval(),
+        SIGNATURE,
+        example,
+        inputs,
+        tmp_path,
+        source="here",
+        source_sha256="abc",
+        exporter=export_traced,
+    )
+    assert set(sidecar.parity) == set(inputs)
 
 
 def graph(domain="", batch="batch", names=("y", "total")):

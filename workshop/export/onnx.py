@@ -5,8 +5,10 @@ Exporter: https://docs.pytorch.org/docs/stable/onnx_export.html
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -21,9 +23,11 @@ from workshop.files import replacing
 from workshop.triton.artefact import Sidecar
 from workshop.triton.signature import ModelSignature
 
+Exporter = Callable[[nn.Module, ModelSignature, Inputs], onnx.ModelProto]
 # largest absolute difference to the eager model: ONNX Runtime fuses and orders float32 sums in its own way
 TOLERANCE = 1e-4
 STANDARD_DOMAINS = ("", "ai.onnx")
+TRACED_OPSET = 17
 MIN_EXAMPLE_SIZE = 2
 """Of every free axis: the exporter takes a size of 1 for a constant."""
 
@@ -60,6 +64,35 @@ def export(model: nn.Module, signature: ModelSignature, example: Inputs) -> onnx
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
     return program.model_proto
+
+
+def export_traced(model: nn.Module, signature: ModelSignature, example: Inputs) -> onnx.ModelProto:
+    """Export by tracing, for a model whose sizes depend on values it is given; arguments as those of :func:`export`.
+
+    Sizes that the signature leaves free are free in the graph.
+    """
+    first = 1 if signature.max_batch_size else 0
+    axes = {
+        spec.name: {
+            **({0: "batch"} if first else {}),
+            **{first + axis: f"{spec.name}_{axis}" for axis, size in enumerate(spec.dims) if size == -1},
+        }
+        for spec in (*signature.inputs, *signature.outputs)
+    }
+    file = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter is deprecated, and warns of every value it reads
+        torch.onnx.export(
+            model,
+            example,
+            file,
+            input_names=[spec.name for spec in signature.inputs],
+            output_names=[spec.name for spec in signature.outputs],
+            dynamic_axes={name: named for name, named in axes.items() if named},
+            opset_version=TRACED_OPSET,
+            dynamo=False,
+        )
+    return onnx.load_model_from_string(file.getvalue())
 
 
 def check_graph(graph: onnx.ModelProto, signature: ModelSignature) -> None:
@@ -119,14 +152,16 @@ def export_and_save(
     tolerance: float = TOLERANCE,
     version: int = 1,
     replace: bool = False,
+    exporter: Exporter = export,
 ) -> Sidecar:
     """Export a float32 model, pass it through the gates, and place it in the model repository.
 
-    Arguments and errors are those of :func:`workshop.export.torchscript.trace_and_save`.
+    Arguments and errors are those of :func:`workshop.export.torchscript.trace_and_save`; ``exporter`` is :func:`export`
+    or :func:`export_traced`.
     """
 
     def exported() -> Exported:
-        graph = export(model, signature, example)
+        graph = exporter(model, signature, example)
         check_graph(graph, signature)
         session = load_onnx(graph)
 
