@@ -5,13 +5,39 @@ A message names what was asked, what was expected and what was received; ``hint`
 
 from __future__ import annotations
 
+import os
+import re
+
+COMPOSE_VARIABLE = "WORKSHOP_IN_COMPOSE"
+"""Environment variable that docker-compose.yml sets in the JupyterLab container."""
+
+# The container has no make, and its servers are other containers: what to do there instead, longest command first.
+IN_COMPOSE = {
+    r'make run NOTEBOOKS="([^"]*)"': r"python scripts/run_notebooks.py \1",
+    "make down, then make up": "on the host: docker compose restart",
+    "PYTHON=python3.11 make setup": "on the host: docker compose up --detach --build",
+    "make setup": "python scripts/fetch_data.py, or on the host: docker compose up --detach --build",
+    "make password": "python scripts/stack.py password",
+    "make status": "on the host: docker compose ps",
+    "make up": "on the host: docker compose up --detach --wait",
+}
+"""Pattern of a ``make`` command in a hint -> what replaces it in the JupyterLab container."""
+
+
+def hint_for_here(hint: str) -> str:
+    """``hint`` with commands that exist where this process runs: ``make`` targets, or what does the same in Compose."""
+    if os.environ.get(COMPOSE_VARIABLE):
+        for command, instead in IN_COMPOSE.items():
+            hint = re.sub(command, instead, hint)
+    return hint
+
 
 class WorkshopError(Exception):
     """Base of the tree. ``str(error)`` is the message followed by the hint, when there is one."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(f"{message}\nTry: {hint}" if hint else message)
-        self.hint = hint
+        self.hint = hint_for_here(hint) if hint else None
+        super().__init__(f"{message}\nTry: {self.hint}" if self.hint else message)
 
 
 class SettingsError(WorkshopError):

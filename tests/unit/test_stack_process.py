@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-from contextlib import closing
 from functools import partial
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 
 from workshop.errors import PortInUseError, ServerDiedError, StackError, StartTimeoutError
 from workshop.stack import process
+from workshop.stack.private import free_ports
 from workshop.stack.process import Identity, Service
 
 SERVE = """
@@ -31,12 +31,6 @@ DIE = "import sys; print('cannot read the settings'); sys.exit(7)"
 HANG = "import signal; print('waiting for a child', flush=True); signal.pause()"
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def answers(port: int) -> bool:
     socket.create_connection(("127.0.0.1", port), timeout=1).close()
     return True
@@ -47,7 +41,7 @@ def make_service(tmp_path):
     services = []
 
     def make(code: str, *, host: str = "127.0.0.1", name: str = "demo", **changes) -> Service:
-        port = changes.pop("port", None) or free_port()
+        port = changes.pop("port", None) or free_ports(1)[0]
         options = {
             "name": name,
             "directory": tmp_path,

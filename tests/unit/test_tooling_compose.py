@@ -20,6 +20,8 @@ from workshop.settings import PROJECT_ROOT, Settings, load_settings
 from workshop.text import tokenization
 from workshop.text.ensembles import CODE_FILE
 from workshop.text.generation.entries import DATA_DIR_VARIABLE, is_ours
+from workshop.text.sentiment import wordpiece
+from workshop.text.sentiment.signatures import WORDPIECE_FILE
 from workshop.triton.repository import read_config
 from workshop.vision import preprocessing
 from workshop.vision.signatures import PREPROCESSING_CODE_FILE
@@ -153,9 +155,9 @@ def stages() -> dict[str, set[str]]:
 
 def test_the_triton_image_has_what_the_python_models_import():
     given = {*sys.stdlib_module_names, *stages()["base"], "numpy", "triton_python_backend_utils"}
-    copied = {Path(file).stem for file in (CODE_FILE, PREPROCESSING_CODE_FILE)}  # beside model.py, once traced
-    for module in (tokenization, preprocessing):
-        assert imported(Path(module.__file__)) <= given | {"PIL"}
+    copied = {Path(file).stem for file in (CODE_FILE, PREPROCESSING_CODE_FILE, WORDPIECE_FILE)}  # beside model.py
+    for module in (tokenization, preprocessing, wordpiece):
+        assert imported(Path(module.__file__)) <= given | {"PIL", "cudf"}  # cuDF is used where it is there
     for path in REPOSITORY.glob("*/1/model.py"):
         if not is_ours(path.parent.parent):
             hub = stages()["transformers"] if path.parent.parent.name in VIT_MODELS else set()

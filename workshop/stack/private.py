@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from workshop.settings import Settings, load_settings
 
+# Below the ports that Linux and macOS hand out to outgoing connections: one of those may take a port between a
+# server's stop and its next start.
+PORTS = range(20000, 32768)
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on; all held at once, so that they differ."""
+    """``count`` different ports of ``PORTS`` that nobody listens on.
+
+    Raises OSError when no more are free.
+    """
+    ports: list[int] = []
     with ExitStack() as probes:
-        sockets = [probes.enter_context(closing(socket.socket())) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
+        for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+            probe = probes.enter_context(closing(socket.socket()))
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise OSError(f"fewer than {count} free ports between {PORTS[0]} and {PORTS[-1]}")
 
 
 def private_settings(directory: Path, **changes: object) -> Settings:

@@ -12,7 +12,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from workshop.errors import RepositoryError
+from workshop.errors import RepositoryError, hint_for_here
 from workshop.files import sha256_of
 from workshop.triton.artefact import MODEL_FILES, RENEW, Sidecar, changed_files, read_sidecar, version_folders
 from workshop.triton.signature import ModelSignature, parse_config
@@ -148,12 +148,14 @@ def _check_version(version: Path, config: pb.ModelConfig, signature: ModelSignat
     try:
         sidecar = read_sidecar(version)
     except RepositoryError as error:
-        return [Problem(where, str(error).splitlines()[0], f"Run: {RENEW}")]
+        return [Problem(where, str(error).splitlines()[0], f"Run: {hint_for_here(RENEW)}")]
     if sidecar is None:
         return []
     differing = changed_files(version, sidecar)
     if differing:
-        return [Problem(where, f"{', '.join(differing)} is not what the sidecar describes", f"Run: {RENEW}")]
+        return [
+            Problem(where, f"{', '.join(differing)} is not what the sidecar describes", f"Run: {hint_for_here(RENEW)}")
+        ]
     return _check_weights(where, version / needed_files(config)[0], sidecar, signature)
 
 
