@@ -28,8 +28,8 @@ from workshop.store.pending import PendingReport
 from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch, ensure_vector_index, recall_curve
 from workshop.text.embedder import TextEmbedder
-from workshop.text.prepare import prepare_sentence_bert, sentence_source
-from workshop.text.signatures import EMBEDDING_SIZE, SENTENCE_BERT
+from workshop.text.prepare import prepare_sentence_bert
+from workshop.text.signatures import SENTENCE_BERT
 from workshop.triton.artefact import served_sidecar
 from workshop.triton.client import TritonClient
 
@@ -63,7 +63,7 @@ def local_stack() -> Iterator[tuple[Settings, StandardDatabase, TextEmbedder]]:
         settings = private_settings(Path(directory) / "stack", model_repository=Path(directory) / "repository")
         prepare_sentence_bert(settings)
         with stack.running(settings, models=[SENTENCE_BERT.name]), TritonClient.from_settings(settings) as client:
-            yield settings, connect(settings), TextEmbedder(client, sentence_source(settings).tokenizer_file)
+            yield settings, connect(settings), TextEmbedder(client)
 
 
 def embed_alone(embed: TextEmbedder, catalogue: MovieCatalogue) -> float:
@@ -81,7 +81,7 @@ def embed_store_index(
     """Read every text from the store, embed and store it, build the vector index; and the seconds all that took."""
     started = time.perf_counter()
     version = served_sidecar(settings.model_repository, SENTENCE_BERT.name).version_name
-    report = embed_collection(database, MOVIES, embed, model_version=version, dimension=EMBEDDING_SIZE)
+    report = embed_collection(database, MOVIES, embed, model_version=version, dimension=embed.width)
     search = ensure_vector_index(database, MOVIES)
     return report, search, time.perf_counter() - started
 

@@ -28,7 +28,6 @@ from workshop.text.embedder import TextEmbedder
 from workshop.text.prepare import prepare_sentence_bert, prepare_zero_shot, sentence_inputs, sentence_source
 from workshop.text.sentence_bert import load_sentence_bert
 from workshop.text.sources import cpu_has_bf16_units
-from workshop.text.tokenization import load_tokenizer
 from workshop.triton.client import TritonClient
 from workshop.triton.signature import ModelSignature, TensorSpec
 
@@ -93,7 +92,7 @@ def served() -> Iterator[tuple[Settings, TritonClient, TextEmbedder]]:
         prepare_zero_shot(settings)
         trace_classic(settings)
         with stack.running(settings, ["triton"], models=MODELS), TritonClient.from_settings(settings) as client:
-            yield settings, client, TextEmbedder(client, sentence_source(settings).tokenizer_file)
+            yield settings, client, TextEmbedder(client)
 
 
 def trace_classic(settings: Settings) -> None:
@@ -224,7 +223,7 @@ def text_like_for_like(settings: Settings, embed: TextEmbedder, texts: list[str]
 def embed_min_cosine(settings: Settings, embed: TextEmbedder, texts: list[str]) -> dict:
     """Lowest cosine of a served vector to the fp32 model."""
     source = sentence_source(settings)
-    model, tokenizer = load_sentence_bert(source, "fp32"), load_tokenizer(str(source.tokenizer_file))
+    model, tokenizer = load_sentence_bert(source, "fp32"), source.tokenizer()
     with torch.no_grad():
         parts = [model(*sentence_inputs(tokenizer, texts[i : i + 32])) for i in range(0, len(texts), 32)]
     lowest = float((torch.cat(parts).numpy() * embed(texts)).sum(axis=1).min())
@@ -242,7 +241,7 @@ def embed_min_cosine(settings: Settings, embed: TextEmbedder, texts: list[str]) 
 
 def ensemble_latency(settings: Settings, client: TritonClient) -> dict:
     """Median latency of one short text, as a string, against tokenising and the same file in process."""
-    tokenizer = load_tokenizer(str(sentence_source(settings).tokenizer_file))
+    tokenizer = sentence_source(settings).tokenizer()
     model = torch.jit.freeze(load_traced(settings.model_repository / "sentence_bert" / "1" / "model.pt"))
 
     def in_process() -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from workshop.catalogue import SIGNATURES
+from workshop.catalogue import repository_signatures
 from workshop.errors import RepositoryError
 from workshop.export.mlflow import export_mlflow
 from workshop.settings import load_settings
@@ -38,11 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             return 1
         return 0
+    signatures = repository_signatures(options.repository)
     if options.command == "generate":
-        for signature in SIGNATURES:
+        for signature in signatures:
             print(write_config(signature, options.repository))
         return 0
-    problems = check_repository(options.repository, SIGNATURES)
+    problems = check_repository(options.repository, signatures)
     for problem in problems:
         print(f"[FAIL] {problem}")
     for name in complete_models(options.repository):

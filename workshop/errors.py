@@ -135,6 +135,10 @@ class TensorShapeError(SignatureError):
     """An input has another rank or size than the model expects."""
 
 
+class TensorValueError(SignatureError):
+    """An input holds a value outside the range the model can look up, such as a token id beyond its vocabulary."""
+
+
 class InferenceError(ServingError):
     """The model failed on a well-formed request."""
 

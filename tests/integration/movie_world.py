@@ -18,7 +18,6 @@ from workshop.settings import Settings
 from workshop.store.connection import connect
 from workshop.text.sentence_bert import load_sentence_bert
 from workshop.text.sources import minilm_source
-from workshop.text.tokenization import load_tokenizer, tokenize
 
 
 def fresh_database(settings: Settings, name: str) -> StandardDatabase:
@@ -32,10 +31,10 @@ def fresh_database(settings: Settings, name: str) -> StandardDatabase:
 def local_embedder() -> Callable[[list[str]], np.ndarray]:
     """MiniLM in fp32, in this process."""
     source = minilm_source()
-    model, tokenizer = load_sentence_bert(source, "fp32"), load_tokenizer(str(source.tokenizer_file))
+    model, tokenizer = load_sentence_bert(source, "fp32"), source.tokenizer()
 
     def embed(texts: list[str]) -> np.ndarray:
-        input_ids, mask = tokenize(tokenizer, texts)
+        input_ids, mask = tokenizer(texts)
         with torch.inference_mode():
             return model(torch.from_numpy(input_ids), torch.from_numpy(mask)).numpy()
 

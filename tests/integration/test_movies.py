@@ -26,7 +26,7 @@ from workshop.store.queries import run_query
 from workshop.store.schema import ensure_collection, ensure_schema
 from workshop.store.vector_index import VectorSearch, ensure_vector_index, recall_curve
 from workshop.text.embedder import TextEmbedder
-from workshop.text.prepare import prepare_sentence_bert, sentence_source
+from workshop.text.prepare import prepare_sentence_bert
 from workshop.text.signatures import SENTENCE_BERT
 from workshop.triton.artefact import served_sidecar
 from workshop.triton.client import TritonClient
@@ -193,12 +193,18 @@ def test_triton_that_stops_in_the_middle_of_a_load(movies, tmp_path, model_repos
         stack.running(settings, ["triton"], models=["sentence_bert"]),
         TritonClient.from_settings(settings, retries=0) as client,
     ):
-        embedder = TextEmbedder(client, sentence_source(settings).tokenizer_file)
+        embedder = TextEmbedder(client)
         version = served_sidecar(settings.model_repository, SENTENCE_BERT.name).version_name
 
         def load(progress=None):
             return embed_collection(
-                movies, MOVIES, embedder, model_version=version, dimension=384, batch_texts=16, progress=progress
+                movies,
+                MOVIES,
+                embedder,
+                model_version=version,
+                dimension=embedder.width,
+                batch_texts=16,
+                progress=progress,
             )
 
         with pytest.raises(ServerUnreachableError, match="model 'sentence_bert'"):

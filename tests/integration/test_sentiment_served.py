@@ -18,7 +18,8 @@ from workshop.text.sentiment import wordpiece
 from workshop.text.sentiment.checkpoint import load_published
 from workshop.text.sentiment.client import SentimentClient
 from workshop.text.sentiment.prepare import prepare_sentence_steps, prepare_sentiment, review_inputs
-from workshop.text.sentiment.signatures import NO_TEXT, SENTENCE_STEPS, SENTIMENT_MODELS
+from workshop.text.sentiment.signatures import NO_TEXT, SENTIMENT_MODELS, sentence_steps
+from workshop.text.signatures import SENTENCE_BERT
 from workshop.text.sources import minilm_source
 from workshop.triton.client import TritonClient
 
@@ -34,7 +35,7 @@ def served(local_stack):
     prepare_sentence_bert(local_stack)
     prepare_sentence_steps(local_stack)
     with TritonClient.from_settings(local_stack) as client:
-        names = [signature.name for signature in (*SENTIMENT_MODELS, *SENTENCE_STEPS)]
+        names = [signature.name for signature in (*SENTIMENT_MODELS, *sentence_steps(SENTENCE_BERT))]
         for name in ("text_tokenizer", "sentence_bert", "text_embedding", *names):
             client.load_model(name)
     return local_stack

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workshop.errors import TensorNameError, TensorShapeError, TensorTypeError
-from workshop.triton.signature import ModelSignature, TensorSpec
-from workshop.triton.tensors import prepare_inputs, served_signature, split_rows, text_tensor
+from workshop.triton.signature import ModelSignature, TensorSpec, read_signature
+from workshop.triton.tensors import prepare_inputs, split_rows, text_tensor
 
 BATCHED = ModelSignature(
     "pair",
@@ -106,6 +106,6 @@ def test_a_model_without_batch_axis_is_never_split():
 
 
 def test_the_served_configuration_gives_the_signature_back():
-    seen = served_signature(BATCHED.to_config())
+    seen = read_signature(BATCHED.to_config())
     assert (seen.inputs, seen.outputs, seen.max_batch_size) == (BATCHED.inputs, BATCHED.outputs, 4)
-    assert served_signature(TEXT.to_config()).inputs[0].dtype == "BYTES"
+    assert read_signature(TEXT.to_config()).inputs[0].dtype == "BYTES"

@@ -7,11 +7,9 @@ from transformers import BertConfig, BertForSequenceClassification, RobertaConfi
 from workshop.errors import ModelSourceError
 from workshop.export.gates import check_parity
 from workshop.export.torchscript import check_graph, export
-from workshop.settings import load_settings
-from workshop.text.prepare import sentence_inputs, sentence_source, zero_shot_inputs
+from workshop.text.prepare import sentence_inputs, zero_shot_inputs
 from workshop.text.sentence_bert import load_sentence_bert
-from workshop.text.sources import text_model_source
-from workshop.text.tokenization import load_tokenizer
+from workshop.text.sources import minilm_source, text_model_source
 from workshop.text.zero_shot import EntailmentZeroShot, LatentZeroShot
 
 LABELS = {"entailment": 0, "neutral": 1, "contradiction": 2}
@@ -28,12 +26,12 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def source():
-    return sentence_source(load_settings(sentence_model=""))
+    return minilm_source()
 
 
 @pytest.fixture(scope="module")
 def tokenizer(source):
-    return load_tokenizer(str(source.tokenizer_file))
+    return source.tokenizer()
 
 
 @pytest.fixture(scope="module")

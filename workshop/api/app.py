@@ -76,7 +76,7 @@ def _card(name: str) -> dict[str, object]:
 async def _usable(triton: AsyncTriton) -> list[str]:
     """Generators, by the twin that streams, and text embedders."""
     ready = set(await triton.ready_models())
-    return sorted(name for name in ready if name + STREAM_SUFFIX in ready or name == TEXT_EMBEDDING.name)
+    return sorted(name for name in ready if name + STREAM_SUFFIX in ready or name == TEXT_EMBEDDING)
 
 
 async def list_models(request: Request) -> Response:
@@ -193,7 +193,7 @@ async def embed(request: Request) -> Response:
     triton: AsyncTriton = request.app.state.triton
     signature = await triton.signature(asked.model)
     if not _is_embedder(signature):
-        raise HTTPException(400, f"model {asked.model!r} makes no text embeddings; {TEXT_EMBEDDING.name!r} does")
+        raise HTTPException(400, f"model {asked.model!r} makes no text embeddings; {TEXT_EMBEDDING!r} does")
     vectors: list[np.ndarray] = []
     for start in range(0, len(asked.texts), signature.max_batch_size):
         batch = asked.texts[start : start + signature.max_batch_size]

@@ -10,8 +10,8 @@ import numpy as np
 import tritonclient.grpc.aio as triton_grpc
 from tritonclient.utils import np_to_triton_dtype
 
-from workshop.triton.signature import ModelSignature
-from workshop.triton.tensors import Arrays, prepare_inputs, served_signature
+from workshop.triton.signature import ModelSignature, read_signature
+from workshop.triton.tensors import Arrays, prepare_inputs
 from workshop.triton.transport import Parameters, translate
 
 
@@ -47,7 +47,7 @@ class AsyncTriton:
     async def signature(self, model: str) -> ModelSignature:
         """What a served model takes and gives. Raises ``ServingError``."""
         try:
-            return served_signature((await self._client.get_model_config(model, client_timeout=self._timeout)).config)
+            return read_signature((await self._client.get_model_config(model, client_timeout=self._timeout)).config)
         except Exception as error:
             raise translate(error, self.url, f"model {model!r}") from error
 

@@ -18,7 +18,6 @@ from workshop.evaluate.sentiment import (
 from workshop.text.prepare import sentence_inputs
 from workshop.text.sentence_bert import load_sentence_bert
 from workshop.text.sources import TextModelSource
-from workshop.text.tokenization import load_tokenizer
 
 FINE_TUNED, FROZEN, TFIDF, VADER = "fine-tuned MiniLM", "frozen MiniLM, LR", "TF-IDF, LR", "VADER"
 THRESHOLDS = {FINE_TUNED: 0.5, FROZEN: 0.5, TFIDF: 0.5, VADER: 0.0}
@@ -27,7 +26,7 @@ ROWS = 64
 
 def sentence_vectors(source: TextModelSource, texts: Sequence[str]) -> np.ndarray:
     """Vectors of the encoder as published: float32 ``[texts, 384]``."""
-    model, tokenizer = load_sentence_bert(source, "fp32"), load_tokenizer(str(source.tokenizer_file))
+    model, tokenizer = load_sentence_bert(source, "fp32"), source.tokenizer()
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     vectors = np.empty((len(texts), model.encoder.config.hidden_size), dtype=np.float32)
     with torch.inference_mode():

@@ -38,7 +38,7 @@ class ZeroShotClassifier:
         model: name of the ensemble.
     """
 
-    def __init__(self, client: TritonClient, model: str = ZERO_SHOT_TEXT.name) -> None:
+    def __init__(self, client: TritonClient, model: str = ZERO_SHOT_TEXT) -> None:
         self.client = client
         self.model = model
 
@@ -51,7 +51,7 @@ class ZeroShotClassifier:
         """Score labels for each text.
 
         Args:
-            texts: the texts; empty ones are allowed, and what exceeds 256 tokens is cut.
+            texts: the texts; empty ones are allowed, and what exceeds the model's longest input is cut.
             labels: one list of labels for all texts, or one list per text; the lists may differ in length.
             template: the hypothesis, with ``{}`` where the label goes.
 

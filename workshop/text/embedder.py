@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from workshop.errors import TensorTypeError
-from workshop.text.signatures import EMBEDDING_SIZE, SENTENCE_BERT
-from workshop.text.tokenization import LENGTH_MULTIPLE, encode, load_tokenizer, pad
+from workshop.errors import RepositoryError, TensorTypeError
+from workshop.text.served import served_encoding, served_tokenizer
+from workshop.text.signatures import SENTENCE_BERT
 from workshop.triton.client import TritonClient
 
 # tokens in one request, padding included: enough to keep the cores busy, small enough to stay near their caches
@@ -18,44 +17,72 @@ TOKENS_PER_REQUEST = 2048
 
 
 class TextEmbedder:
-    """Embeds texts through the served ``sentence_bert``.
+    """Embeds texts through a served sentence BERT.
+
+    How texts become tokens is read from the server: the configuration of the served model names the tokenizer's hash,
+    the longest input, the prompt and the width. The tokenizer's file is looked for in the client's model repository
+    and must have that hash.
 
     Texts are tokenised here and sorted by length, so that a request holds texts of nearly equal length: Triton only
     merges requests of equal shape, and padding costs as much as text.
 
     Args:
         client: where the model is served.
-        tokenizer_json: the tokenizer's file; it must be the one the model was traced with.
         model: name of the served model.
+        tokenizer_file: the model's ``tokenizer.json``, for a machine that has no copy of the model repository.
+
+    Raises:
+        RepositoryError: the served model does not say how it encodes texts, or its tokenizer is not to be found.
+        ServingError: as :meth:`TritonClient.signature`.
     """
 
-    def __init__(self, client: TritonClient, tokenizer_json: Path, model: str = SENTENCE_BERT.name) -> None:
+    def __init__(
+        self, client: TritonClient, model: str = SENTENCE_BERT.name, *, tokenizer_file: Path | None = None
+    ) -> None:
         self.client = client
         self.model = model
-        self.tokenizer: Tokenizer = load_tokenizer(str(tokenizer_json))
+        self.encoding = served_encoding(client, model)
+        self.tokenizer = served_tokenizer(client, model, tokenizer_file)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return self.encoding.width
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts.
 
         Args:
-            texts: any number of strings; empty ones are allowed, and what exceeds 256 tokens is cut.
+            texts: any number of strings; empty ones are allowed, and what exceeds the model's longest input is cut.
 
         Returns:
-            float32 ``[texts, 384]``, rows of length 1, in the order of ``texts``.
+            float32 ``[texts, width]``, in the order of ``texts``; rows of length 1 where the model normalises.
 
         Raises:
             TensorTypeError: an entry is not a string.
+            RepositoryError: the server serves another model under this name since the embedder was made.
             ServingError: as :meth:`TritonClient.infer`.
         """
         check_strings(texts, "texts")
-        token_ids = encode(self.tokenizer, texts)
+        if (served := served_encoding(self.client, self.model)) != self.encoding:
+            raise RepositoryError(
+                f"model {self.model!r} at {self.client.url} was replaced: it encoded texts by {self.encoding}, and "
+                f"does so by {served}",
+                hint="make a new TextEmbedder(client, model)",
+            )
+        token_ids = self.tokenizer.encode(texts)
         row_limit = self.client.signature(self.model).max_batch_size
-        groups = list(batches_by_length([len(ids) for ids in token_ids], row_limit))
-        requests = (_request([token_ids[i] for i in group]) for group in groups)
-        vectors = np.empty((len(texts), EMBEDDING_SIZE), dtype=np.float32)
+        lengths = [len(ids) for ids in token_ids]
+        groups = list(batches_by_length(lengths, row_limit, self.tokenizer.padded_length))
+        requests = (self._request([token_ids[i] for i in group]) for group in groups)
+        vectors = np.empty((len(texts), self.width), dtype=np.float32)
         for group, answer in zip(groups, self.client.infer_many(self.model, requests), strict=True):
             vectors[group] = answer["embedding__0"]
         return vectors
+
+    def _request(self, token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        input_ids, attention_mask = self.tokenizer.pad(token_ids)
+        return {"input_ids__0": input_ids, "attention_mask__1": attention_mask}
 
 
 def check_strings(texts: Sequence[str], name: str) -> None:
@@ -68,22 +95,17 @@ def check_strings(texts: Sequence[str], name: str) -> None:
             )
 
 
-def _request(token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-    input_ids, attention_mask = pad(token_ids)
-    return {"input_ids__0": input_ids, "attention_mask__1": attention_mask}
-
-
 def batches_by_length(
-    lengths: Sequence[int], row_limit: int, token_limit: int = TOKENS_PER_REQUEST
+    lengths: Sequence[int], row_limit: int, padded: Callable[[int], int], token_limit: int = TOKENS_PER_REQUEST
 ) -> Iterator[np.ndarray]:
     """Positions of texts grouped by similar length, longest first; every position comes once.
 
-    A group has at most ``row_limit`` rows and, unless it is a single row, at most ``token_limit`` tokens once padded.
+    A group has at most ``row_limit`` rows and, unless it is a single row, at most ``token_limit`` tokens once each row
+    is as long as ``padded`` makes the longest.
     """
     order = np.argsort(lengths, kind="stable")[::-1]
     start = 0
     while start < len(order):
-        padded = max(1, -(-lengths[order[start]] // LENGTH_MULTIPLE)) * LENGTH_MULTIPLE
-        rows = max(1, min(row_limit, token_limit // padded))
+        rows = max(1, min(row_limit, token_limit // padded(lengths[order[start]])))
         yield order[start : start + rows]
         start += rows

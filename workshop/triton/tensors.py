@@ -5,38 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from tritonclient.grpc import model_config_pb2 as pb
 from tritonclient.utils import np_to_triton_dtype
 
-from workshop.errors import TensorNameError, TensorShapeError, TensorTypeError
+from workshop.errors import TensorNameError, TensorShapeError, TensorTypeError, TensorValueError
 from workshop.triton.signature import ModelSignature, TensorSpec
 
 Arrays = dict[str, np.ndarray]
-
-
-def served_signature(config: pb.ModelConfig) -> ModelSignature:
-    """The signature of a model as the server reports it."""
-
-    def spec(tensor: pb.ModelInput | pb.ModelOutput) -> TensorSpec:
-        kind = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
-        dtype = "BYTES" if kind == "STRING" else kind
-        kind = pb.ModelInput.Format.Name(tensor.format) if isinstance(tensor, pb.ModelInput) else "FORMAT_NONE"
-        return TensorSpec(
-            tensor.name,
-            dtype,
-            tuple(tensor.dims),
-            optional=getattr(tensor, "optional", False),
-            format="" if kind == "FORMAT_NONE" else kind,
-            label_filename=getattr(tensor, "label_filename", ""),
-        )
-
-    return ModelSignature(
-        name=config.name,
-        inputs=tuple(map(spec, config.input)),
-        outputs=tuple(map(spec, config.output)),
-        max_batch_size=config.max_batch_size,
-        parameters={name: value.string_value for name, value in config.parameters.items()},
-    )
 
 
 def text_tensor(texts: Sequence[str] | np.ndarray, name: str = "texts") -> np.ndarray:
@@ -69,7 +43,8 @@ def prepare_inputs(signature: ModelSignature, inputs: Mapping[str, object]) -> A
     Raises:
         TensorNameError: an input is missing or unknown.
         TensorTypeError: an input has another dtype.
-        TensorShapeError: rank, a fixed size, or the number of rows does not fit.
+        TensorShapeError: rank, a fixed size, the longest size, or the number of rows does not fit.
+        TensorValueError: a value is outside the range that the model can look up.
     """
     expected = {spec.name: spec for spec in signature.inputs}
     unknown = sorted(set(inputs) - set(expected))
@@ -81,6 +56,7 @@ def prepare_inputs(signature: ModelSignature, inputs: Mapping[str, object]) -> A
     arrays = {name: _typed(signature.name, expected[name], value) for name, value in inputs.items()}
     for name, array in arrays.items():
         _check_shape(signature, expected[name], array)
+        _check_limits(signature.name, expected[name], array)
     if signature.max_batch_size:
         rows = {name: array.shape[0] for name, array in arrays.items()}
         if len(set(rows.values())) > 1:
@@ -116,6 +92,21 @@ def _check_shape(signature: ModelSignature, spec: TensorSpec, array: np.ndarray)
         raise TensorShapeError(
             f"model {signature.name!r}, input {spec.name!r}: expected shape {shown}, received {list(sizes)}",
             hint="add the leading batch axis" if len(sizes) == len(wanted) - 1 and signature.max_batch_size else None,
+        )
+
+
+def _check_limits(model: str, spec: TensorSpec, array: np.ndarray) -> None:
+    if spec.longest is not None and array.shape[-1] > spec.longest:
+        raise TensorShapeError(
+            f"model {model!r}, input {spec.name!r}: received {array.shape[-1]} along the last axis, the model takes at "
+            f"most {spec.longest}",
+            hint="cut the text where the model's tokenizer does",
+        )
+    if spec.below is not None and array.size and not 0 <= array.min() <= array.max() < spec.below:
+        raise TensorValueError(
+            f"model {model!r}, input {spec.name!r}: expected values from 0 to {spec.below - 1}, received "
+            f"{array.min()} to {array.max()}",
+            hint="use the tokenizer that lies beside the served model",
         )
 
 

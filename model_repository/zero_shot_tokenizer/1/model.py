@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from tokenization import load_tokenizer, tokenize
+from tokenization import TextTokenizer
 
 
 class TritonPythonModel:
@@ -18,10 +18,12 @@ class TritonPythonModel:
     """
 
     def initialize(self, args):
-        """Read the tokenizer beside this file."""
-        folder = os.path.join(args["model_repository"], args["model_version"])
-        self.tokenizer = load_tokenizer(os.path.join(folder, "tokenizer.json"))
-        self.template = json.loads(args["model_config"])["parameters"]["hypothesis_template"]["string_value"]
+        """Read the tokenizer beside this file, with the limits that the configuration names."""
+        path = os.path.join(args["model_repository"], args["model_version"], "tokenizer.json")
+        raw = json.loads(args["model_config"])["parameters"]
+        parameters = {name: parameter.get("string_value", "") for name, parameter in raw.items()}
+        self.tokenizer = TextTokenizer.from_parameters(path, parameters)
+        self.template = parameters["hypothesis_template"]
 
     def execute(self, requests):
         """Answer each request by itself; a wrong one fails alone."""
@@ -44,8 +46,8 @@ class TritonPythonModel:
             for row, template in zip(labels, templates.flat)  # noqa: B905 (one template per row by signature)
             for label in row
         ]
-        text_ids, text_mask = tokenize(self.tokenizer, list(texts.flat))
-        label_ids, label_mask = (part.reshape(*labels.shape, -1) for part in tokenize(self.tokenizer, hypotheses))
+        text_ids, text_mask = self.tokenizer(list(texts.flat))
+        label_ids, label_mask = (part.reshape(*labels.shape, -1) for part in self.tokenizer(hypotheses))
         named = {
             "text_ids__0": text_ids,
             "text_mask__1": text_mask,

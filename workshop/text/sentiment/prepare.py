@@ -14,25 +14,23 @@ from workshop.export.onnx import export_and_save, export_traced
 from workshop.export.torchscript import trace_and_save
 from workshop.files import replacing, sha256_of, write_text
 from workshop.settings import Settings
-from workshop.text.ensembles import TOKENIZER_FILE
+from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
-from workshop.text.sentence_bert import load_sentence_bert, masked_mean, token_vectors
+from workshop.text.sentence_bert import load_sentence_bert, token_vectors
 from workshop.text.sentiment import wordpiece
 from workshop.text.sentiment.checkpoint import load_published, load_sentiment, published_path
 from workshop.text.sentiment.signatures import (
     END_TO_END_ONNX,
     END_TO_END_PYTORCH,
     RAPIDS_TOKENIZER,
-    SENTENCE_EMBEDDING_STEPS,
-    SENTENCE_ENCODER,
-    SENTENCE_POOLING,
     SENTIMENT_ONNX,
     SENTIMENT_POSTPROCESSING,
     SENTIMENT_PYTORCH,
     WORDPIECE_FILE,
+    sentence_steps,
 )
+from workshop.text.signatures import sentence_bert_signature
 from workshop.text.sources import minilm_source, resolve_precision
-from workshop.text.tokenization import load_tokenizer
 from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
 from workshop.triton.signature import ModelSignature, write_config
 
@@ -98,14 +96,6 @@ class SentenceEncoder(nn.Module):
         return token_vectors(self.encoder, input_ids, attention_mask).to(torch.float32)
 
 
-class SentencePooling(nn.Module):
-    """The second step: the masked mean of the token vectors, at length 1."""
-
-    def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """float32 ``[batch, length, hidden]`` and int64 ``[batch, length]`` to float32 ``[batch, hidden]``."""
-        return nn.functional.normalize(masked_mean(hidden, attention_mask), dim=1)
-
-
 def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[str, Sidecar]:
     """Place sentence BERT as two models, encoder and pooling, and the ensemble that chains them behind the tokenizer.
 
@@ -116,9 +106,11 @@ def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[s
         TraceRefusedError: a trace fails a gate.
     """
     source = sentence_source(settings)
-    tokenizer = load_tokenizer(str(source.tokenizer_file))
+    tokenizer = source.tokenizer()
     precision = resolve_precision(settings.precision)
-    encoder = SentenceEncoder(load_sentence_bert(source, precision).encoder).eval()
+    model = load_sentence_bert(source, precision)
+    encoder = SentenceEncoder(model.encoder).eval()
+    first, second, ensemble = sentence_steps(sentence_bert_signature(source.encoding))
     example = sentence_inputs(tokenizer, EXAMPLE_TEXTS)
     parity = {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()}
 
@@ -129,8 +121,8 @@ def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[s
     common = {"source": source.name, "source_sha256": source.sha256, "force": force}
     repository = settings.model_repository
     sidecars = {
-        SENTENCE_ENCODER.name: _placed(
-            SENTENCE_ENCODER,
+        first.name: _placed(
+            first,
             encoder,
             example,
             parity,
@@ -139,9 +131,9 @@ def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[s
             precision=precision,
             **common,
         ),
-        SENTENCE_POOLING.name: _placed(
-            SENTENCE_POOLING,
-            SentencePooling().eval(),
+        second.name: _placed(
+            second,
+            model.pool,
             hidden(example),
             {label: hidden(inputs) for label, inputs in parity.items()},
             repository,
@@ -149,7 +141,7 @@ def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[s
             **common,
         ),
     }
-    _place_ensemble(SENTENCE_EMBEDDING_STEPS, repository)
+    _place_ensemble(ensemble, repository)
     return sidecars
 
 

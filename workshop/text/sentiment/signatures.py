@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from workshop.text.ensembles import TEXT_TOKENIZER, TOKENIZER_FILE
+from workshop.text.encoding import TOKENIZER_FILE
+from workshop.text.ensembles import text_tokenizer
 from workshop.text.sentiment.wordpiece import MAX_TOKENS
-from workshop.text.signatures import EMBEDDING_SIZE, SENTENCE_BERT
 from workshop.triton.signature import EnsembleStep, ModelSignature, TensorSpec
 
 BATCH_LIMIT = 64
@@ -104,50 +104,6 @@ def _end_to_end(name: str, model: ModelSignature) -> ModelSignature:
 END_TO_END_PYTORCH = _end_to_end("end_to_end_pytorch", SENTIMENT_PYTORCH)
 END_TO_END_ONNX = _end_to_end("end_to_end_onnx", SENTIMENT_ONNX)
 
-SENTENCE_ENCODER = ModelSignature(
-    name="sentence_encoder",
-    platform="pytorch_libtorch",
-    inputs=SENTENCE_BERT.inputs,
-    outputs=(TensorSpec("token_vectors__0", "FP32", (-1, EMBEDDING_SIZE)),),
-    max_batch_size=SENTENCE_BERT.max_batch_size,
-    queue_delay_us=0,
-    instances=SENTENCE_BERT.instances,
-)
-
-SENTENCE_POOLING = ModelSignature(
-    name="sentence_pooling",
-    platform="pytorch_libtorch",
-    inputs=(TensorSpec("token_vectors__0", "FP32", (-1, EMBEDDING_SIZE)), SENTENCE_BERT.inputs[1]),
-    outputs=SENTENCE_BERT.outputs,
-    max_batch_size=SENTENCE_BERT.max_batch_size,
-    queue_delay_us=0,
-)
-
-SENTENCE_EMBEDDING_STEPS = ModelSignature(
-    name="sentence_embedding_steps",
-    platform="ensemble",
-    inputs=TEXT_TOKENIZER.inputs,
-    outputs=(TensorSpec("EMBEDDING", "FP32", (EMBEDDING_SIZE,)),),
-    max_batch_size=SENTENCE_BERT.max_batch_size,
-    steps=(
-        EnsembleStep(
-            TEXT_TOKENIZER.name,
-            {"TEXT": "TEXT"},
-            {"input_ids__0": "input_ids", "attention_mask__1": "attention_mask"},
-        ),
-        EnsembleStep(
-            SENTENCE_ENCODER.name,
-            {"input_ids__0": "input_ids", "attention_mask__1": "attention_mask"},
-            {"token_vectors__0": "token_vectors"},
-        ),
-        EnsembleStep(
-            SENTENCE_POOLING.name,
-            {"token_vectors__0": "token_vectors", "attention_mask__1": "attention_mask"},
-            {"embedding__0": "EMBEDDING"},
-        ),
-    ),
-)
-
 SENTIMENT_MODELS = (
     RAPIDS_TOKENIZER,
     SENTIMENT_PYTORCH,
@@ -156,4 +112,47 @@ SENTIMENT_MODELS = (
     END_TO_END_PYTORCH,
     END_TO_END_ONNX,
 )
-SENTENCE_STEPS = (SENTENCE_ENCODER, SENTENCE_POOLING, SENTENCE_EMBEDDING_STEPS)
+
+
+def sentence_steps(model: ModelSignature) -> tuple[ModelSignature, ModelSignature, ModelSignature]:
+    """``sentence_bert`` as two models, encoder and pooling, and the ensemble that chains them behind its tokenizer."""
+    tokenizer = text_tokenizer(model)
+    ids, mask = model.inputs
+    (embedding,) = model.outputs
+    hidden = TensorSpec("token_vectors__0", "FP32", (-1, *embedding.dims))
+    encoder = ModelSignature(
+        name="sentence_encoder",
+        platform="pytorch_libtorch",
+        inputs=model.inputs,
+        outputs=(hidden,),
+        max_batch_size=model.max_batch_size,
+        queue_delay_us=0,
+        instances=model.instances,
+    )
+    pooling = ModelSignature(
+        name="sentence_pooling",
+        platform="pytorch_libtorch",
+        inputs=(hidden, mask),
+        outputs=model.outputs,
+        max_batch_size=model.max_batch_size,
+        queue_delay_us=0,
+    )
+    ensemble = ModelSignature(
+        name="sentence_embedding_steps",
+        platform="ensemble",
+        inputs=tokenizer.inputs,
+        outputs=(TensorSpec("EMBEDDING", "FP32", embedding.dims),),
+        max_batch_size=model.max_batch_size,
+        steps=(
+            EnsembleStep(tokenizer.name, {"TEXT": "TEXT"}, {ids.name: "input_ids", mask.name: "attention_mask"}),
+            EnsembleStep(
+                encoder.name, {ids.name: "input_ids", mask.name: "attention_mask"}, {hidden.name: "token_vectors"}
+            ),
+            EnsembleStep(
+                pooling.name,
+                {hidden.name: "token_vectors", mask.name: "attention_mask"},
+                {embedding.name: "EMBEDDING"},
+            ),
+        ),
+    )
+    return encoder, pooling, ensemble

@@ -18,7 +18,6 @@ from workshop.errors import CheckpointError, DataInvalidError
 from workshop.files import replacing
 from workshop.text.sentiment.model import SentimentClassifier, freeze_lower_layers, new_classifier, trained_state
 from workshop.text.sources import TextModelSource
-from workshop.text.tokenization import encode, load_tokenizer, pad
 
 PREDICTION_TOKENS = 4096
 
@@ -108,8 +107,8 @@ class _Run:
         self, model: SentimentClassifier, source: TextModelSource, reviews: Reviews, config: SentimentTraining
     ) -> None:
         self.model, self.config = model, config
-        tokenizer = load_tokenizer(str(source.tokenizer_file), config.max_tokens)
-        self.token_ids = encode(tokenizer, reviews.texts)
+        self.tokenizer = source.tokenizer(config.max_tokens)
+        self.token_ids = self.tokenizer.encode(reviews.texts)
         self.labels = torch.from_numpy(reviews.labels.astype(np.int64))
         self.batches = [batch for epoch in range(config.epochs) for batch in self._epoch(epoch)]
         head = list(model.head.parameters())
@@ -150,7 +149,7 @@ class _Run:
         """One step; returns its loss."""
         rows = self.batches[self.step]
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout, also after a restart
-        ids, mask = pad([self.token_ids[row] for row in rows])
+        ids, mask = self.tokenizer.pad([self.token_ids[row] for row in rows])
         loss = nn.functional.cross_entropy(self.model(torch.from_numpy(ids), torch.from_numpy(mask)), self.labels[rows])
         self.optimizer.zero_grad()
         loss.backward()
@@ -198,7 +197,8 @@ def _digest(token_ids: Sequence[Sequence[int]], labels: torch.Tensor) -> str:
 
 def predict(model: SentimentClassifier, source: TextModelSource, texts: Sequence[str]) -> np.ndarray:
     """Probability that each text is positive: float64 ``[texts]``."""
-    token_ids = encode(load_tokenizer(str(source.tokenizer_file)), texts)
+    tokenizer = source.tokenizer()
+    token_ids = tokenizer.encode(texts)
     probabilities = np.empty(len(texts))
     order = sorted(range(len(texts)), key=lambda row: len(token_ids[row]))
     start = 0
@@ -206,7 +206,7 @@ def predict(model: SentimentClassifier, source: TextModelSource, texts: Sequence
         while start < len(order):
             # sorted upwards: the batch may be as long as its first row allows
             rows = order[start : start + max(1, PREDICTION_TOKENS // max(32, 2 * len(token_ids[order[start]])))]
-            ids, mask = pad([token_ids[row] for row in rows])
+            ids, mask = tokenizer.pad([token_ids[row] for row in rows])
             logits = model(torch.from_numpy(ids), torch.from_numpy(mask))
             probabilities[rows] = torch.softmax(logits, dim=1)[:, 1].double().numpy()
             start += len(rows)
