@@ -164,8 +164,17 @@ def test_wide_vectors_reach_store_index_and_dump(client, serve, local_store, tmp
     }
     database.create_graph("text_graph", edge_definitions=[links])
     database.collection("texts").insert_many([{"_key": str(n), "title": f"text number {n}"} for n in range(600)])
+    narrow = np.random.default_rng(0)
+    embed_collection(
+        database,
+        "texts",
+        lambda texts: narrow.normal(size=(len(texts), 8)).astype(np.float32),
+        model_version="narrow",
+        dimension=8,
+    )
+    assert ensure_vector_index(database, "texts").approximate
     report = embed_collection(database, "texts", embed, model_version=version, dimension=embed.width)
-    assert report.stored == 600
+    assert report.stored == 600, "vectors of another width and their index make room"
     assert ensure_vector_index(database, "texts").approximate
     make_dump(database, tmp_path / "dump", "text_graph", data_set="texts 1")
     restored = connect(local_store, database="wide_texts_again")

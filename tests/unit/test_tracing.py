@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -124,6 +125,25 @@ def test_a_failed_replacement_leaves_the_old_model(tmp_path):
     with pytest.raises(ParityError):
         save(FrozenLength(), tmp_path, replace=True)
     assert sha256_of(tmp_path / "doubler/1/model.pt") == before
+
+
+@pytest.mark.parametrize("unwritable", ["model.pt", "words.txt"])
+def test_a_write_that_fails_leaves_every_file_of_the_version(tmp_path, monkeypatch, unwritable):
+    words, repository = tmp_path / "words.txt", tmp_path / "repository"
+    words.write_text("old")
+    save(repository=repository, files={"words.txt": words})
+    before = {path.name: path.read_bytes() for path in (repository / "doubler/1").iterdir()}
+    words.write_text("new")
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(
+        *((torch.jit.ScriptModule, "save") if unwritable == "model.pt" else (Path, "write_bytes")), full
+    )
+    with pytest.raises(OSError, match="no space left"):
+        save(repository=repository, replace=True, files={"words.txt": words})
+    assert {path.name: path.read_bytes() for path in (repository / "doubler/1").iterdir()} == before
 
 
 class Returns(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -258,13 +259,15 @@ def place(
         signature.name,
         least_cosine=LEAST_COSINES[provenance.precision],
     )
-    hashes = {}
-    for name, origin in provenance.files.items():
-        with replacing(folder / name) as aside:
-            aside.write_bytes(origin.read_bytes())
-            hashes[name] = sha256_of(aside)
-    with replacing(file) as aside:
+    # all files are written aside before the first takes its place
+    with ExitStack() as parts:
+        aside = parts.enter_context(replacing(file))
         exported.save(aside)
+        hashes = {}
+        for name, origin in provenance.files.items():
+            copy = parts.enter_context(replacing(folder / name))
+            copy.write_bytes(origin.read_bytes())
+            hashes[name] = sha256_of(copy)
         sidecar = Sidecar(
             model=signature.name,
             source=provenance.source,

@@ -11,6 +11,7 @@ from typing import Any
 from arango.database import StandardDatabase
 
 from workshop.store.bulk import Document, Progress, upsert
+from workshop.store.connection import store_errors
 from workshop.store.queries import run_query
 
 EMBEDDING = "embedding"
@@ -52,13 +53,14 @@ def compute_pending(
     """Compute and store what a model says of every document that it has not seen, or not with its present text.
 
     While one batch is being stored, the next is being computed. A batch is stored whole or not at all, and nothing
-    else is remembered: after a stop, calling again continues with the documents that are still pending.
+    else is remembered: after a stop, calling again continues with the documents that are still pending. A vector index
+    over vectors of another length is dropped, since it would refuse the new ones.
 
     Args:
         database: the store.
         collection: where the documents are.
         compute: takes a batch of pending documents ``{_key, text_hash, text}``, returns for each ``_key`` what to
-            store; model version and text hash are added here.
+            store, an ``embedding`` included; model version and text hash are added here.
         batches: cuts a page of pending documents into batches; what it leaves out stays pending.
         model_version: name of the model and its weights; stored beside what it computes.
         equivalent_versions: what these models computed is as good and stays.
@@ -74,6 +76,8 @@ def compute_pending(
     seen = stored = taken = 0
 
     def store(documents: list[Document]) -> int:
+        if documents:
+            _make_room(database, collection, len(documents[0][EMBEDDING]))
         return upsert(database, collection, documents).written
 
     def finished(storing: Future[int] | None) -> int:
@@ -93,6 +97,15 @@ def compute_pending(
                 storing = background.submit(store, documents)
         stored += finished(storing)
     return PendingReport(stored, total - wanted, seen - taken, time.monotonic() - started)
+
+
+def _make_room(database: StandardDatabase, collection: str, dimension: int) -> None:
+    target = database.collection(collection)
+    with store_errors(f"make room in {collection!r} for vectors of {dimension} numbers"):
+        for index in target.indexes():
+            ours = index["type"] == "vector" and index["fields"] == [EMBEDDING]
+            if ours and index["params"]["dimension"] != dimension:
+                target.delete_index(index["id"])
 
 
 def _marked(computed: Iterable[Document], batch: list[Document], model_version: str) -> list[Document]:
