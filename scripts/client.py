@@ -73,10 +73,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def connect(options: argparse.Namespace) -> TritonClient:
     """The client for the server that the options, else the settings name."""
     changes = {"triton_protocol": options.protocol} if options.protocol else {}
-    settings = load_settings(**changes)
-    if options.url:
-        return TritonClient(options.url, protocol=settings.triton_protocol, timeout=settings.triton_timeout)
-    return TritonClient.from_settings(settings)
+    given = {"url": options.url} if options.url else {}
+    return TritonClient.from_settings(load_settings(**changes), **given)
 
 
 def read_prompts(given: Sequence[str]) -> Iterator[str]:

@@ -20,13 +20,10 @@ from workshop.data.images import photos_in
 from workshop.errors import DataInvalidError, DataMissingError, WorkshopError
 from workshop.settings import load_settings
 from workshop.triton.client import TritonClient
-from workshop.triton.stream import stream_infer
-from workshop.triton.tensors import prepare_inputs
-from workshop.triton.transport import Request
 from workshop.vision.classification import SCALINGS, ClassifierForm, classifier_form
 from workshop.vision.preprocessing import PictureError, decode
 
-ASYNC_IN_FLIGHT = 8
+IN_FLIGHT = 8
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,13 +63,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def classify(options: argparse.Namespace) -> None:
     """Send the pictures and print the answers as they come."""
-    settings = load_settings(triton_protocol=options.protocol)
-    port = settings.triton_http_port if options.protocol == "http" else settings.triton_grpc_port
-    client = TritonClient(
-        options.url or f"{settings.triton_host}:{port}",
-        protocol=options.protocol,
-        timeout=settings.triton_timeout,
-        in_flight=ASYNC_IN_FLIGHT if options.asynchronous else 1,
+    many = options.asynchronous or options.streaming
+    given = {"url": options.url} if options.url else {}
+    client = TritonClient.from_settings(
+        load_settings(triton_protocol=options.protocol), in_flight=IN_FLIGHT if many else 1, **given
     )
     with client:
         form = classifier_form(client.signature(options.model_name), options.scaling)
@@ -81,7 +75,13 @@ def classify(options: argparse.Namespace) -> None:
         requests = (form.inputs([tensors[index] for index in batch]) for batch in batches)
         if options.verbose:
             print(f"model {form.signature.name}: {form.signature.inputs[0]}, {form.preprocessing}")
-        answers = (stream if options.streaming else send)(client, form, requests, options)
+        answers = client.infer_many(
+            form.signature.name,
+            requests,
+            version=options.model_version,
+            classes=options.classes,
+            one_stream=options.streaming,
+        )
         for number, (batch, answer) in enumerate(zip(batches, answers, strict=True), start=1):
             print(f"Request {number}, batch size {len(batch)}")
             for index, classes in zip(batch, form.classes(answer), strict=True):
@@ -89,25 +89,6 @@ def classify(options: argparse.Namespace) -> None:
                     print(f"  {names[index]}")
                 for found in classes:
                     print(f"    {found}")
-
-
-def send(
-    client: TritonClient, form: ClassifierForm, requests: Iterator[dict[str, np.ndarray]], options: argparse.Namespace
-) -> Iterator[dict[str, np.ndarray]]:
-    """One request at a time, or several with ``-a``."""
-    return client.infer_many(form.signature.name, requests, version=options.model_version, classes=options.classes)
-
-
-def stream(
-    client: TritonClient, form: ClassifierForm, requests: Iterator[dict[str, np.ndarray]], options: argparse.Namespace
-) -> Iterator[dict[str, np.ndarray]]:
-    """All requests over one gRPC stream."""
-    classes = {form.signature.outputs[0].name: options.classes}
-    asked = (
-        Request(form.signature.name, prepare_inputs(form.signature, inputs), {}, options.model_version, classes)
-        for inputs in requests
-    )
-    return stream_infer(client.url, asked, client.timeout)
 
 
 def read_pictures(path: Path, form: ClassifierForm) -> tuple[list[str], list[np.ndarray]]:

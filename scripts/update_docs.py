@@ -39,10 +39,12 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         aliases = field.validation_alias.choices if field.validation_alias else [f"WORKSHOP_{name.upper()}"]
         variables = " or ".join(f"`{alias}`" for alias in aliases)
-        default = "" if field.is_required() or field.default is None else field.default
+        default = field.get_default(call_default_factory=True)
         if isinstance(default, Path):
             default = default.relative_to(PROJECT_ROOT)
-        rows.append(f"| {variables} | {f'`{default}`' if default != '' else 'empty'} | {field.description} |")
+        rows.append(
+            f"| {variables} | {'empty' if default in (None, '', {}) else f'`{default}`'} | {field.description} |"
+        )
     return "\n".join(rows)
 
 

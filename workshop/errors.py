@@ -111,6 +111,14 @@ class ServingTimeoutError(ServingError):
     """The server did not answer within the time allowed."""
 
 
+class ServerBusyError(ServingError):
+    """The server refused a request because too many are waiting."""
+
+
+class ServingAuthError(ServingError):
+    """The server, or a proxy before it, wants other headers."""
+
+
 class ModelNotFoundError(ServingError):
     """The server does not know a model of that name."""
 

@@ -6,12 +6,14 @@ the ArangoDB address and password also answer to ArangoDB's own names, ``ARANGO_
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from workshop.errors import SettingsError
 
@@ -48,6 +50,17 @@ class Settings(BaseSettings):
     triton_metrics_port: int = Field(8002, description="Triton's Prometheus port")
     triton_protocol: Literal["grpc", "http"] = Field("grpc", description="Protocol of the client")
     triton_timeout: float = Field(300.0, gt=0, description="Seconds a request may take")
+    triton_tls: bool = Field(False, description="Whether the client talks to Triton over TLS")
+    triton_tls_ca: Path | None = Field(None, description="PEM file of the authorities to trust; empty: the usual ones")
+    triton_tls_certificate: Path | None = Field(
+        None, description="PEM file of the client's own certificate, if asked for"
+    )
+    triton_tls_key: Path | None = Field(None, description="PEM file of the key of that certificate")
+    triton_headers: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description='Headers of every request to Triton, as JSON: `{"authorization": "Bearer ..."}`',
+        repr=False,
+    )
     response_cache_mb: int = Field(0, ge=0, description="Triton response cache in MB; 0 switches it off")
     sagemaker_port: int = Field(0, ge=0, description="Port of Triton's SageMaker front end; 0 switches it off")
     api_port: int = Field(8010, gt=0, lt=65536, description="Port of the OpenAI-compatible API of `make api`")
@@ -85,6 +98,16 @@ class Settings(BaseSettings):
     vit_model: str = Field("", description="Hub name or folder of a vision transformer; empty: the digits' checkpoint")
     image_model: str = Field("", description="torchvision:NAME or timm:NAME; empty: the installed EfficientNet-Lite0")
 
+    @field_validator("triton_headers", mode="before")
+    @classmethod
+    def _headers_of_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value or "{}")
+        except ValueError:
+            raise ValueError("expected a JSON object of texts") from None
+
     @property
     def aqlite_url(self) -> str:
         """Address of the local stack's aqlite."""
@@ -110,8 +133,15 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        problems = "; ".join(map(_describe, error.errors()))
         raise SettingsError(f"settings: {problems}", hint="see the settings table in README.md") from error
+
+
+def _describe(problem: Mapping[str, Any]) -> str:
+    """What is wrong with a setting; the value of one that may hold a secret is left out."""
+    field = Settings.model_fields.get(str(problem["loc"][0]))
+    got = "" if field is not None and not field.repr else f" (got {problem['input']!r})"
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}{got}"
 
 
 def notebook_settings(**parameters: object) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import closing
 
@@ -45,6 +46,28 @@ def test_waiting_is_bounded(closed_port):
     with pytest.raises(StoreUnreachableError, match=r"no store answered at .* within 1 s") as caught:
         wait_ready(settings, timeout=1)
     assert "make up" in caught.value.hint
+
+
+def test_waiting_for_a_silent_server_ends_on_time_also_when_it_falls_silent_late():
+    """Nothing listens for a second, then somebody accepts and never answers: the wait's end stays where it was."""
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        settings = load_settings(arango_url=f"http://127.0.0.1:{server.getsockname()[1]}", arango_password="x")
+        opening = threading.Timer(1.0, server.listen)
+        opening.start()
+        started = time.monotonic()
+        with pytest.raises(StoreUnreachableError, match=r"within 2 s: could not .*: no answer in time"):
+            wait_ready(settings, timeout=1.5)
+        assert 1.4 < time.monotonic() - started < 2.3
+        opening.join()
+
+
+def test_waiting_for_several_silent_servers_ends_on_time(listener):
+    url = f"http://127.0.0.1:{listener},http://localhost:{listener}"
+    started = time.monotonic()
+    with pytest.raises(StoreUnreachableError):
+        wait_ready(load_settings(arango_url=url, arango_password="x"), timeout=0.6)
+    assert time.monotonic() - started < 1.4
 
 
 def test_password_comes_from_the_stack_when_none_is_set(tmp_path, closed_port):

@@ -16,12 +16,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from workshop.api.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Sampling, error_body, head, usage
-from workshop.api.triton import AsyncTriton, first_then_rest, rows
 from workshop.errors import (
     InferenceError,
     ModelNotFoundError,
     ModelNotReadyError,
+    ServerBusyError,
     ServerUnreachableError,
+    ServingAuthError,
     ServingError,
     ServingTimeoutError,
     SignatureError,
@@ -29,13 +30,14 @@ from workshop.errors import (
 from workshop.settings import Settings
 from workshop.text.ensembles import TEXT_EMBEDDING
 from workshop.text.generation.signatures import STREAM_SUFFIX
+from workshop.triton.aio import AsyncTritonClient
 from workshop.triton.signature import ModelSignature
 from workshop.triton.tensors import Arrays
 
 _STATUS: tuple[tuple[type[ServingError], int, str], ...] = (
     (ModelNotFoundError, 404, "invalid_request_error"),
     (ModelNotReadyError, 503, "server_error"),
-    (ServerUnreachableError, 503, "server_error"),
+    ((ServerUnreachableError, ServerBusyError, ServingAuthError), 503, "server_error"),
     (ServingTimeoutError, 504, "server_error"),
     ((SignatureError, InferenceError), 400, "invalid_request_error"),
 )
@@ -46,8 +48,7 @@ def make_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        url = f"{settings.triton_host}:{settings.triton_grpc_port}"
-        async with AsyncTriton(url, settings.triton_timeout) as app.state.triton:
+        async with AsyncTritonClient.from_settings(settings) as app.state.triton:
             yield
 
     return Starlette(
@@ -73,9 +74,9 @@ def _card(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "triton"}
 
 
-async def _usable(triton: AsyncTriton) -> list[str]:
+async def _usable(triton: AsyncTritonClient) -> list[str]:
     """Generators, by the twin that streams, and text embedders."""
-    ready = set(await triton.ready_models())
+    ready = {model.name for model in await triton.models() if model.state == "READY"}
     return sorted(name for name in ready if name + STREAM_SUFFIX in ready or name == TEXT_EMBEDDING)
 
 
@@ -91,7 +92,7 @@ async def show_model(request: Request) -> Response:
     return JSONResponse(_card(name))
 
 
-async def _require(triton: AsyncTriton, name: str) -> None:
+async def _require(triton: AsyncTritonClient, name: str) -> None:
     usable = await _usable(triton)
     if name not in usable:
         raise ModelNotFoundError(
@@ -143,13 +144,13 @@ async def _generate(
     choice: Callable[[str], dict],
     delta: Callable[[str, bool], dict],
 ) -> Response:
-    triton: AsyncTriton = request.app.state.triton
+    triton: AsyncTritonClient = request.app.state.triton
     await _require(triton, asked.model)
     if asked.stream:
         inputs = {"text_input": np.array(prompts, dtype=object)}
-        answers = await first_then_rest(triton.stream(asked.model + STREAM_SUFFIX, inputs, parameters))
+        answers = await _first_then_rest(triton.stream(asked.model + STREAM_SUFFIX, inputs, parameters=parameters))
         return StreamingResponse(_events(answers, asked, answer, delta), media_type="text/event-stream")
-    result = await triton.infer(asked.model, {"prompt": rows(prompts)}, parameters)
+    result = await triton.infer(asked.model, {"prompt": _rows(prompts)}, parameters=parameters)
     texts = zip(result["text"].reshape(-1), result["finish_reason"].reshape(-1), strict=True)
     answer["choices"] = [
         {"index": index, **choice(text.decode("utf-8")), "finish_reason": reason.decode("utf-8")}
@@ -182,6 +183,19 @@ async def _events(
     yield "data: [DONE]\n\n"
 
 
+async def _first_then_rest(answers: AsyncIterator[Arrays]) -> AsyncIterator[Arrays]:
+    """Wait for the first answer, so that a request that fails at once fails before a stream was promised."""
+    first = await anext(answers)
+
+    async def rest() -> AsyncIterator[Arrays]:
+        async with aclosing(answers):
+            yield first
+            async for answer in answers:
+                yield answer
+
+    return rest()
+
+
 def _event(data: dict) -> str:
     return f"data: {json.dumps(data)}\n\n"
 
@@ -190,14 +204,11 @@ def _event(data: dict) -> str:
 async def embed(request: Request) -> Response:
     """``POST /v1/embeddings``: any served model with ``TEXT`` in and ``EMBEDDING`` out."""
     asked = EmbeddingRequest.model_validate(await _body(request))
-    triton: AsyncTriton = request.app.state.triton
+    triton: AsyncTritonClient = request.app.state.triton
     signature = await triton.signature(asked.model)
     if not _is_embedder(signature):
         raise HTTPException(400, f"model {asked.model!r} makes no text embeddings; {TEXT_EMBEDDING!r} does")
-    vectors: list[np.ndarray] = []
-    for start in range(0, len(asked.texts), signature.max_batch_size):
-        batch = asked.texts[start : start + signature.max_batch_size]
-        vectors.extend((await triton.infer(asked.model, {"TEXT": rows(batch)}))["EMBEDDING"])
+    vectors = (await triton.infer(asked.model, {"TEXT": _rows(asked.texts)}, outputs=["EMBEDDING"]))["EMBEDDING"]
     encode = _base64 if asked.encoding_format == "base64" else np.ndarray.tolist
     data = [{"object": "embedding", "index": i, "embedding": encode(vector)} for i, vector in enumerate(vectors)]
     # the ensemble does not say how many tokens its tokenizer made
@@ -207,6 +218,11 @@ async def embed(request: Request) -> Response:
 
 def _is_embedder(signature: ModelSignature) -> bool:
     return [spec.name for spec in signature.inputs] == ["TEXT"] and signature.outputs[0].name == "EMBEDDING"
+
+
+def _rows(texts: list[str]) -> np.ndarray:
+    """Texts as a column, ``[texts, 1]``."""
+    return np.array(texts, dtype=object)[:, None]
 
 
 def _base64(vector: np.ndarray) -> str:

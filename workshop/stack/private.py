@@ -42,6 +42,8 @@ def private_settings(directory: Path, **changes: object) -> Settings:
         "triton_http_port": http,
         "triton_grpc_port": grpc,
         "triton_metrics_port": metrics,
+        "triton_tls": False,
+        "triton_headers": {},
         "sagemaker_port": 0,
         "arango_port": store,
         "arango_url": "",

@@ -29,6 +29,9 @@ from workshop.settings import Settings
 REQUEST_SECONDS = 300.0
 """Longest time one request may take; the driver's own default of 60 s is too short for building a vector index."""
 
+PROBE_SECONDS = 10.0
+"""Longest time one of the questions of :func:`wait_ready` may take."""
+
 # https://docs.arango.ai/arangodb/stable/develop/error-codes/
 _SCHEMA_CODES = frozenset({1203, 1207, 1218, 1228, 1924, 1925})
 _DATABASE_NOT_FOUND = 1228
@@ -48,22 +51,12 @@ def connect(
         StoreUnreachableError: nothing answers at the address.
         StoreAuthError: user or password was refused.
     """
-    url = settings.effective_arango_url
     name = database or settings.arango_database
-    hosts = url.split(",")
-    client = ArangoClient(
-        hosts=hosts,
-        resolver_max_tries=len(hosts),
-        http_client=_HttpClient(request_timeout=request_timeout, retry_attempts=2, backoff_factor=0.2),
-        serializer=_to_json,
-        deserializer=orjson.loads,
-    )
-    user, password = settings.arango_user, _password(settings)
-    with store_errors(f"connect to {url} as {user}"):
-        system = client.db("_system", username=user, password=password)
+    with store_errors(f"connect to {settings.effective_arango_url} as {settings.arango_user}"):
+        system = _open(settings, "_system", request_timeout, retries=2)
         if not system.has_database(name):
             system.create_database(name)
-        return client.db(name, username=user, password=password)
+        return _open(settings, name, request_timeout, retries=2)
 
 
 def wait_ready(settings: Settings, *, timeout: float = 60.0) -> str:
@@ -76,18 +69,34 @@ def wait_ready(settings: Settings, *, timeout: float = 60.0) -> str:
         StoreUnreachableError: it did not answer within ``timeout`` seconds.
         StoreAuthError: it answers, but refuses the user or the password.
     """
-    deadline = time.monotonic() + timeout
+    end = time.monotonic() + timeout
+    servers = len(settings.effective_arango_url.split(","))
     while True:
+        # of several servers each may be asked in turn
+        limit = min(PROBE_SECONDS, max(end - time.monotonic(), 0.05) / servers)
         try:
-            database = connect(settings, database="_system", request_timeout=min(timeout, REQUEST_SECONDS))
-            return server_version(database)
+            return server_version(_open(settings, "_system", limit, retries=0))
         except (StoreUnreachableError, StoreTimeoutError) as error:
-            if time.monotonic() >= deadline:
+            left = end - time.monotonic()
+            if left <= 0:
                 raise StoreUnreachableError(
                     f"no store answered at {settings.effective_arango_url} within {timeout:.0f} s: {error}",
                     hint="make up, or set ARANGO_URL to a running server",
                 ) from error
-        time.sleep(0.25)
+            time.sleep(min(0.25, left))
+
+
+def _open(settings: Settings, name: str, request_timeout: float, *, retries: int) -> StandardDatabase:
+    """A database by name, without asking the server anything."""
+    hosts = settings.effective_arango_url.split(",")
+    client = ArangoClient(
+        hosts=hosts,
+        resolver_max_tries=len(hosts),
+        http_client=_HttpClient(request_timeout=request_timeout, retry_attempts=retries, backoff_factor=0.2),
+        serializer=_to_json,
+        deserializer=orjson.loads,
+    )
+    return client.db(name, username=settings.arango_user, password=_password(settings))
 
 
 def change_password(settings: Settings, old: str) -> None:

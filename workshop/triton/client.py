@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,31 +17,38 @@ from workshop.errors import (
     ModelNotFoundError,
     ModelNotReadyError,
     ServerUnreachableError,
+    ServingError,
     ServingTimeoutError,
 )
-from workshop.settings import Settings
-from workshop.triton.signature import ModelSignature, read_signature
-from workshop.triton.tensors import Arrays, prepare_inputs, split_rows
-from workshop.triton.transport import (
-    GrpcTransport,
-    HttpTransport,
-    ModelState,
-    Parameters,
-    Pending,
-    Request,
-    Transport,
-    translate,
+from workshop.triton.calls import (
+    HEALTH_SECONDS,
+    POLL_SECONDS,
+    Deadline,
+    blank_request,
+    cut,
+    is_worth_retrying,
+    joined,
+    pauses,
+    whole,
 )
+from workshop.triton.connection import connect
+from workshop.triton.endpoint import Endpoint, ProtocolName, Tls
+from workshop.triton.failures import absence, translate, without_index
+from workshop.triton.signature import ModelSignature, read_signature
+from workshop.triton.tensors import prepare_inputs
+from workshop.triton.transport import ModelState, Parameters, Pending, Request, Streamed
+
+if TYPE_CHECKING:
+    from workshop.settings import Settings
 
 Result = TypeVar("Result")
-
-POLL_SECONDS = 0.1
 
 
 class TritonClient:
     """Talks to one Triton server over one reused connection.
 
-    Use it in a ``with`` block. Over gRPC it may be shared by threads; over HTTP make one per thread.
+    Use it in a ``with`` block. Over gRPC it may be shared by threads; over HTTP make one per thread. Its twin for
+    asyncio is :class:`workshop.triton.aio.AsyncTritonClient`.
 
     Args:
         url: ``host:port`` of the protocol's port, without a scheme.
@@ -49,19 +56,24 @@ class TritonClient:
         timeout: seconds one request may take.
         in_flight: requests kept under way at once by :meth:`infer` and :meth:`infer_many`: one more than a model
             has instances keeps them busy without making full requests wait for each other.
+        retries: further attempts after the connection broke or was refused, or the server was too busy. Inference has
+            no side effects, so sending it again is safe; a request that timed out is not sent again, since the server
+            may still be busy with it.
+        tls: encrypt the connection; ``None``: plain.
+        headers: sent with every request, over gRPC as metadata.
         model_repository: the server's model repository as this machine sees it, where it does.
-        retries: further attempts after the connection broke or was refused. Inference has no side effects, so
-            sending it again is safe; a request that timed out is not sent again, since the server may still be busy.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        protocol: Literal["grpc", "http"] = "grpc",
+        protocol: ProtocolName = "grpc",
         timeout: float = 300.0,
         in_flight: int = 3,
         retries: int = 2,
+        tls: Tls | None = None,
+        headers: Mapping[str, str] | None = None,
         model_repository: Path | None = None,
     ) -> None:
         self.url = url
@@ -69,23 +81,22 @@ class TritonClient:
         self.in_flight = in_flight
         self.retries = retries
         self.model_repository = model_repository
-        self._transport: Transport = (
-            GrpcTransport(url, timeout) if protocol == "grpc" else HttpTransport(url, timeout, in_flight)
-        )
+        self._transport = connect(protocol, Endpoint(url, tls, headers or {}), in_flight)
         self._signatures: dict[str, ModelSignature] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings, **options: object) -> TritonClient:
-        """A client for the server that ``settings`` name."""
-        grpc = settings.triton_protocol == "grpc"
-        port = settings.triton_grpc_port if grpc else settings.triton_http_port
-        return cls(
-            f"{settings.triton_host}:{port}",
-            protocol=settings.triton_protocol,
-            timeout=settings.triton_timeout,
-            model_repository=settings.model_repository,
-            **options,
-        )
+        """A client for the server that ``settings`` name; ``options`` as for the class win."""
+        endpoint = Endpoint.from_settings(settings, settings.triton_protocol)
+        given = {
+            "url": endpoint.url,
+            "protocol": settings.triton_protocol,
+            "timeout": settings.triton_timeout,
+            "tls": endpoint.tls,
+            "headers": endpoint.headers,
+            "model_repository": settings.model_repository,
+        }
+        return cls(**{**given, **options})
 
     def __enter__(self) -> TritonClient:
         return self
@@ -98,22 +109,34 @@ class TritonClient:
         self._transport.close()
 
     # --- the server and its models ----------------------------------------------------------------------------
-    def is_live(self) -> bool:
-        """Whether the server answers."""
-        try:
-            return self._transport.live()
-        except Exception as error:
-            if isinstance(translate(error, self.url, "health check"), (ServerUnreachableError, ServingTimeoutError)):
-                return False
-            raise
+    def is_live(self, *, timeout: float = HEALTH_SECONDS) -> bool:
+        """Whether the server answers within ``timeout`` seconds.
 
-    def is_ready(self, model: str) -> bool:
-        """Whether a model is loaded and answers."""
-        return self._call(lambda: self._transport.ready(model), f"readiness of model {model!r}")
+        Raises:
+            ServingAuthError: something answers, and wants other headers.
+        """
+        try:
+            return self._once(lambda: self._transport.live(timeout), "health check")
+        except (ServerUnreachableError, ServingTimeoutError):
+            return False
+
+    def is_ready(self, model: str, *, version: str = "", timeout: float = HEALTH_SECONDS) -> bool:
+        """Whether a model is loaded and answers.
+
+        Args:
+            model: name of the served model.
+            version: of the model; empty means any.
+            timeout: seconds the answer may take.
+
+        Raises:
+            ServerUnreachableError: no server.
+            ServingTimeoutError: no answer in time.
+        """
+        return self._once(lambda: self._transport.ready(model, version, timeout), f"readiness of model {model!r}")
 
     def models(self) -> list[ModelState]:
         """Every model in the server's repository, with its state and, where it failed, the reason."""
-        return self._call(self._transport.index, "repository index")
+        return self._retried(lambda: self._transport.index(self.timeout), "repository index")
 
     def seconds(self, model: str) -> dict[str, float]:
         """Seconds a model has spent on requests so far: in ``queue``, reading ``input``, ``infer`` and ``output``.
@@ -121,7 +144,9 @@ class TritonClient:
         Triton's statistics extension:
         https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
         """
-        found = self._call(lambda: self._transport.statistics(model), f"statistics of model {model!r}")
+        found = self._about(
+            model, lambda: self._transport.statistics(model, self.timeout), f"statistics of model {model!r}"
+        )
         spent = dict.fromkeys(("queue", "input", "infer", "output"), 0.0)
         for entry in found.get("model_stats", []):
             durations = entry.get("inference_stats", {})
@@ -138,35 +163,31 @@ class TritonClient:
             ModelNotFoundError: the server does not know a model.
             ModelNotReadyError: a model failed to load, or was not ready in time; the message holds the reason.
         """
-        end = time.monotonic() + timeout
-        while not self.is_live():
-            if time.monotonic() > end:
+        deadline = Deadline(timeout)
+        while not self.is_live(timeout=deadline.limit()):
+            if deadline.is_over:
                 raise ServerUnreachableError(
                     f"no Triton server answered at {self.url} within {timeout:.0f} s", hint="make up, then make status"
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(deadline.limit(POLL_SECONDS))
         for model in models:
-            while not self.is_ready(model):
-                self._raise_if_hopeless(model)
-                if time.monotonic() > end:
+            while not self._is_ready_now(model, deadline):
+                if deadline.is_over:
                     raise ModelNotReadyError(
                         f"model {model!r} at {self.url} was not ready within {timeout:.0f} s", hint="make status"
                     )
-                time.sleep(POLL_SECONDS)
+                time.sleep(deadline.limit(POLL_SECONDS))
 
-    def _raise_if_hopeless(self, model: str) -> None:
-        states = {state.name: state for state in self.models()}
-        if model not in states:
-            raise ModelNotFoundError(
-                f"model {model!r} is not in the repository of {self.url}; it holds {sorted(states)}",
-                hint="run the notebook that traces the model",
-            )
-        if states[model].state in ("", "UNAVAILABLE"):
-            reason = states[model].reason or "it was never loaded"
-            raise ModelNotReadyError(
-                f"model {model!r} at {self.url} is not loaded: {reason}",
-                hint="run the notebook that traces the model, then client.load_model(name)",
-            )
+    def _is_ready_now(self, model: str, deadline: Deadline) -> bool:
+        try:
+            if self.is_ready(model, timeout=deadline.limit()):
+                return True
+            states = self._once(lambda: self._transport.index(deadline.limit()), "repository index")
+        except (ServerUnreachableError, ServingTimeoutError):
+            return False
+        if problem := absence(states, model, self.url):
+            raise problem
+        return False
 
     def load_model(self, model: str) -> None:
         """Load a model, or load it again after its files changed; other models keep serving.
@@ -176,12 +197,17 @@ class TritonClient:
             ModelNotReadyError: loading failed; the message holds the server's reason.
         """
         self._signatures.pop(model, None)
-        self._call(lambda: self._transport.load(model), f"loading model {model!r}")
+        asked = f"loading model {model!r}"
+        try:
+            self._once(lambda: self._transport.load(model, self.timeout), asked)
+        except InferenceError as error:  # the server has no code of its own for a model that it cannot load
+            problem = self._absence(error, model)
+            raise ModelNotReadyError(str(error)) if problem is error else problem from error
 
     def unload_model(self, model: str) -> None:
         """Take a model out of service."""
         self._signatures.pop(model, None)
-        self._call(lambda: self._transport.unload(model), f"unloading model {model!r}")
+        self._once(lambda: self._transport.unload(model, self.timeout), f"unloading model {model!r}")
 
     def signature(self, model: str, *, fresh: bool = False) -> ModelSignature:
         """Inputs, outputs, batch limit and parameters of a served model, read from the server once.
@@ -191,7 +217,9 @@ class TritonClient:
             fresh: ask the server again, since another client may have loaded something else under that name.
         """
         if fresh or model not in self._signatures:
-            config = self._call(lambda: self._transport.config(model), f"configuration of model {model!r}")
+            config = self._about(
+                model, lambda: self._transport.config(model, self.timeout), f"configuration of model {model!r}"
+            )
             self._signatures[model] = read_signature(config)
         return self._signatures[model]
 
@@ -203,6 +231,7 @@ class TritonClient:
         *,
         parameters: Parameters | None = None,
         version: str = "",
+        outputs: Sequence[str] = (),
         classes: int = 0,
     ) -> dict[str, np.ndarray]:
         """Run a model on one batch of any size.
@@ -212,6 +241,7 @@ class TritonClient:
             inputs: name to array (or texts, for ``BYTES``); with a batch axis first where the model has one.
             parameters: request parameters, for models that read them.
             version: of the model; empty lets the server choose.
+            outputs: names of the outputs wanted; empty: all. The others are not sent.
             classes: ask for this many best classes of each output instead of the tensor: texts ``score:index:label``
                 of shape ``[rows, classes]``.
 
@@ -219,20 +249,18 @@ class TritonClient:
             Output name to array, rows in the order of the input.
 
         Raises:
-            SignatureError: the inputs do not fit; raised before anything is sent.
-            ModelNotFoundError: the server has no such model.
+            SignatureError: inputs or outputs do not fit; raised before anything is sent.
+            ModelNotFoundError: the server has no such model or version.
             ModelNotReadyError: the model is not loaded.
             InferenceError: the model failed on the inputs.
             ServerUnreachableError: no server, or the connection broke, also after the retries.
+            ServerBusyError: the server refused for lack of room, also after the retries.
+            ServingAuthError: the server wants other headers.
             ServingTimeoutError: no answer within ``timeout`` seconds.
         """
         signature = self.signature(model)
-        parts = split_rows(prepare_inputs(signature, inputs), signature.max_batch_size)
-        request = self._request(model, {}, parameters, version, classes)
-        answers = list(self._in_order(replace(request, inputs=part) for part in parts))
-        if len(answers) == 1:
-            return answers[0]
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        request = blank_request(signature, parameters, version, outputs, classes)
+        return joined(list(self._in_order(cut(signature, request, inputs))))
 
     def infer_many(
         self,
@@ -241,43 +269,72 @@ class TritonClient:
         *,
         parameters: Parameters | None = None,
         version: str = "",
+        outputs: Sequence[str] = (),
         classes: int = 0,
+        one_stream: bool = False,
     ) -> Iterator[dict[str, np.ndarray]]:
         """Run a model on many requests, ``in_flight`` at a time; answers come in the order of the requests.
 
-        Each request must respect the model's batch limit. Raises as :meth:`infer` does.
+        Each request must respect the model's batch limit. Arguments and errors are those of :meth:`infer`.
+
+        Args:
+            model: name of the served model, which answers each request once.
+            requests: inputs, as for :meth:`infer`.
+            parameters: as for :meth:`infer`.
+            version: as for :meth:`infer`.
+            outputs: as for :meth:`infer`.
+            classes: as for :meth:`infer`.
+            one_stream: send all over one gRPC stream, which is not started again when it breaks.
         """
         signature = self.signature(model)
-        request = self._request(model, {}, parameters, version, classes)
-        return self._in_order(replace(request, inputs=prepare_inputs(signature, inputs)) for inputs in requests)
+        request = blank_request(signature, parameters, version, outputs, classes)
+        prepared = (replace(request, inputs=prepare_inputs(signature, inputs)) for inputs in requests)
+        return self._over_one_stream(prepared, model) if one_stream else self._in_order(prepared)
 
     def stream(
-        self, model: str, inputs: Mapping[str, object], *, parameters: Parameters | None = None
+        self,
+        model: str,
+        inputs: Mapping[str, object],
+        *,
+        parameters: Parameters | None = None,
+        version: str = "",
+        outputs: Sequence[str] = (),
     ) -> Iterator[dict[str, np.ndarray]]:
         """Run a decoupled model on one request and give the outputs of each response as it comes.
 
-        The request is cancelled when the iterator is closed before its end. A broken stream is not started again,
-        since part of its answer has been handed out. Over HTTP the inputs must be plain values.
+        ``timeout`` is for each response. The request is cancelled when the iterator is closed before its end. A broken
+        stream is not started again, since part of its answer has been handed out. Over HTTP the inputs must be plain
+        values.
 
         Raises:
             InferenceError: the model failed, or is not decoupled; also after the first responses.
             ServingError: as :meth:`infer` does.
         """
         signature = self.signature(model)
-        arrays = prepare_inputs(signature, inputs)
+        request = blank_request(signature, parameters, version, outputs)
+        request = replace(request, inputs=prepare_inputs(signature, inputs))
         dtypes = {spec.name: spec.numpy_dtype for spec in signature.outputs}
+        for _, answer, _ in self._streamed([request], model, 1):
+            if answer:
+                yield {name: _as_array(answer[name], dtype) for name, dtype in dtypes.items() if name in answer}
+
+    def _streamed(self, requests: Iterable[Request], model: str, in_flight: int) -> Iterator[Streamed]:
         try:
-            with closing(self._transport.stream(model, arrays, parameters or {}, self.timeout)) as answers:
-                for answer in answers:
-                    yield {name: _as_array(answer[name], dtype) for name, dtype in dtypes.items() if name in answer}
+            with closing(self._transport.stream(requests, self.timeout, in_flight)) as answers:
+                yield from answers
         except Exception as error:
             raise translate(error, self.url, f"model {model!r}") from error
 
-    def _request(
-        self, model: str, inputs: Arrays, parameters: Parameters | None, version: str, classes: int
-    ) -> Request:
-        counts = {spec.name: classes for spec in self.signature(model).outputs} if classes else {}
-        return Request(model, inputs, parameters or {}, version, counts)
+    def _over_one_stream(self, requests: Iterable[Request], model: str) -> Iterator[dict[str, np.ndarray]]:
+        early: dict[int, dict[str, np.ndarray]] = {}
+        due = 0
+        with closing(self._streamed(requests, model, self.in_flight)) as answers:
+            for position, outputs, _ in answers:
+                if outputs:
+                    early[position] = outputs
+                while due in early:
+                    yield early.pop(due)
+                    due += 1
 
     def _in_order(self, requests: Iterable[Request]) -> Iterator[dict[str, np.ndarray]]:
         under_way: deque[tuple[Request, Pending | Exception]] = deque()
@@ -294,32 +351,47 @@ class TritonClient:
         except Exception as error:  # met again, translated, when the answer is due
             return error
 
-    def _finish(self, request: Request, pending: Pending | Exception) -> dict[str, np.ndarray]:
-        asked = f"model {request.model!r}"
-        for attempt in range(self.retries + 1):
-            try:
-                if isinstance(pending, Exception):
-                    raise pending
-                return self._whole(request.model, pending())
-            except Exception as error:
-                problem = translate(error, self.url, asked)
-                if not isinstance(problem, ServerUnreachableError) or attempt == self.retries:
-                    raise problem from error
-            time.sleep(0.2 * 2**attempt)
-            pending = self._start(request)
-        raise AssertionError("unreachable")
+    def _finish(self, request: Request, first: Pending | Exception) -> dict[str, np.ndarray]:
+        started = [first]
 
-    def _whole(self, model: str, answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        missing = [spec.name for spec in self.signature(model).outputs if spec.name not in answer]
-        if missing:
-            raise InferenceError(f"model {model!r} at {self.url} answered without its outputs {missing}")
-        return answer
+        def answer() -> dict[str, np.ndarray]:
+            pending = started.pop() if started else self._start(request)
+            if isinstance(pending, Exception):
+                raise pending
+            return whole(self.signature(request.model), request, pending(), self.url)
 
-    def _call(self, action: Callable[[], Result], asked: str) -> Result:
+        return self._about(request.model, answer, f"model {request.model!r}")
+
+    # --- attempts ---------------------------------------------------------------------------------------------
+    def _once(self, action: Callable[[], Result], asked: str) -> Result:
         try:
             return action()
         except Exception as error:
             raise translate(error, self.url, asked) from error
+
+    def _retried(self, action: Callable[[], Result], asked: str) -> Result:
+        for pause in pauses(self.retries):
+            try:
+                return self._once(action, asked)
+            except ServingError as error:
+                if not is_worth_retrying(error):
+                    raise
+            time.sleep(pause)
+        return self._once(action, asked)
+
+    def _about(self, model: str, action: Callable[[], Result], asked: str) -> Result:
+        """Like :meth:`_retried`; a model that is not there is told from one that is not loaded."""
+        try:
+            return self._retried(action, asked)
+        except ModelNotFoundError as error:
+            raise self._absence(error, model) from error
+
+    def _absence(self, error: ServingError, model: str) -> ServingError:
+        try:
+            states = self._transport.index(self.timeout)
+        except Exception as second:
+            return without_index(error, second, self.url)
+        return absence(states, model, self.url) or error
 
 
 def _as_array(value: object, dtype: np.dtype) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""What the client and its asynchronous twin share: a call as requests, its answers joined, and what is tried again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from workshop.errors import InferenceError, ServerBusyError, ServerUnreachableError, ServingError, TensorNameError
+from workshop.triton.signature import ModelSignature
+from workshop.triton.tensors import prepare_inputs, split_rows
+from workshop.triton.transport import Parameters, Request
+
+HEALTH_SECONDS = 5.0
+"""Longest time one question after health or readiness may take."""
+POLL_SECONDS = 0.1
+_FIRST_PAUSE = 0.2
+
+
+def blank_request(
+    signature: ModelSignature,
+    parameters: Parameters | None = None,
+    version: str = "",
+    outputs: Sequence[str] = (),
+    classes: int = 0,
+) -> Request:
+    """A request without inputs, its outputs checked against the signature.
+
+    Raises:
+        TensorNameError: the model has no output of that name.
+    """
+    known = [spec.name for spec in signature.outputs]
+    unknown = sorted(set(outputs) - set(known))
+    if unknown:
+        raise TensorNameError(f"model {signature.name!r}: unknown outputs {unknown}; it gives {known}")
+    counts = dict.fromkeys(outputs or known, classes) if classes else {}
+    return Request(signature.name, {}, parameters or {}, version, tuple(outputs), counts)
+
+
+def cut(signature: ModelSignature, request: Request, inputs: Mapping[str, object]) -> list[Request]:
+    """The requests that carry a batch of any size. Raises as :func:`prepare_inputs` does."""
+    parts = split_rows(prepare_inputs(signature, inputs), signature.max_batch_size)
+    return [replace(request, inputs=part) for part in parts]
+
+
+def joined(answers: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The answers to the parts of a batch as one."""
+    if len(answers) == 1:
+        return answers[0]
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
+def whole(
+    signature: ModelSignature, request: Request, answer: dict[str, np.ndarray], url: str
+) -> dict[str, np.ndarray]:
+    """The answer, when it has every output that was asked for.
+
+    Raises:
+        InferenceError: it has not.
+    """
+    wanted = request.outputs or [spec.name for spec in signature.outputs]
+    missing = [name for name in wanted if name not in answer]
+    if missing:
+        raise InferenceError(f"model {request.model!r} at {url} answered without its outputs {missing}")
+    return answer
+
+
+def pauses(retries: int) -> Iterator[float]:
+    """Seconds to wait before each further attempt; each pause is twice as long as the one before."""
+    return (_FIRST_PAUSE * 2**attempt for attempt in range(retries))
+
+
+def is_worth_retrying(error: ServingError) -> bool:
+    """Whether the same request may succeed a moment later."""
+    return isinstance(error, (ServerUnreachableError, ServerBusyError))
+
+
+class Deadline:
+    """A moment by which a wait ends.
+
+    Args:
+        seconds: from now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has passed."""
+        return time.monotonic() >= self._end
+
+    def limit(self, longest: float = HEALTH_SECONDS) -> float:
+        """Seconds that a step may still take, at most ``longest``; a last one of 50 ms is always allowed."""
+        return min(longest, max(self._end - time.monotonic(), 0.05))
