@@ -23,7 +23,7 @@ from workshop.text.generation.entries import (
     write_entry,
 )
 from workshop.text.generation.hub import HubModel, find_hub_model
-from workshop.text.generation.smollm2 import GGUF_FILE, NAME, prepare_smollm2
+from workshop.text.generation.smollm2 import GGUF_FILE, NAME, prepare_smollm2, smollm2_folder
 
 DEFAULT_GENERATORS = ("facebook/opt-125m", "gpt2")
 DEFAULT_CLASSIFIERS = ("distilbert-base-uncased-finetuned-sst-2-english",)
@@ -73,7 +73,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--engine", choices=["torch", "llama.cpp"], default="torch", help=f"llama.cpp runs the 4-bit {NAME}"
     )
     parser.add_argument("--repository", type=Path, help="default: the setting WORKSHOP_MODEL_REPOSITORY")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be written")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written; nothing is downloaded")
     parser.add_argument("--remove", type=_names, default=[], metavar="NAME,...", help="delete entries made here")
     return parser.parse_args(arguments)
 
@@ -85,16 +85,17 @@ def _names(text: str) -> list[str]:
 def collect(options: argparse.Namespace, settings: Settings) -> list[Entry]:
     """The entries of the models that were named, or of the default set, in which a model may be missing."""
     named = options.gen_models or options.class_models
-    generators = [_generator(model, settings) for model in options.gen_models]
-    classifiers = [find_hub_model(model, "text-classification") for model in options.class_models]
+    download = not options.dry_run
+    generators = [_generator(model, settings, download=download) for model in options.gen_models]
+    classifiers = [find_hub_model(model, "text-classification", download=download) for model in options.class_models]
     if not named and options.engine == "torch":
-        generators = _those_found(DEFAULT_GENERATORS, "text-generation")
-        classifiers = _those_found(DEFAULT_CLASSIFIERS, "text-classification")
+        generators = _those_found(DEFAULT_GENERATORS, "text-generation", download=download)
+        classifiers = _those_found(DEFAULT_CLASSIFIERS, "text-classification", download=download)
         if not classifiers:
             print("no classifier: none comes without the model hub; --class-models takes any folder")
     if not generators and not named:
         print(f"generator: {NAME}, whose weights come from a package")
-        generators = [_generator(NAME, settings)]
+        generators = [_generator(NAME, settings, download=download)]
     entries = [entry for model in generators for entry in _generator_entries(model, options, settings)]
     return entries + [classifier_entry(model, settings.data_dir) for model in classifiers]
 
@@ -112,16 +113,21 @@ def _generator_entries(model: HubModel, options: argparse.Namespace, settings: S
     )
 
 
-def _generator(asked: str, settings: Settings) -> HubModel:
-    folder = prepare_smollm2(settings.data_dir) if asked == NAME else asked
-    return find_hub_model(str(folder), "text-generation")
+def _generator(asked: str, settings: Settings, *, download: bool) -> HubModel:
+    if asked != NAME:
+        return find_hub_model(asked, "text-generation", download=download)
+    if not download and not smollm2_folder(settings.data_dir).is_dir():
+        raise ModelSourceError(
+            f"{NAME} is not unpacked yet, and a dry run does not fetch it", hint="leave out --dry-run"
+        )
+    return find_hub_model(str(prepare_smollm2(settings.data_dir)), "text-generation")
 
 
-def _those_found(models: tuple[str, ...], task: str) -> list[HubModel]:
+def _those_found(models: tuple[str, ...], task: str, *, download: bool) -> list[HubModel]:
     found = []
     for model in models:
         try:
-            found.append(find_hub_model(model, task))
+            found.append(find_hub_model(model, task, download=download))
         except ModelSourceError as error:
             print(f"left out {model}: {str(error).splitlines()[0]}")
     return found

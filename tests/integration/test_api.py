@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import openai
 import pytest
 import requests
@@ -12,6 +13,7 @@ import uvicorn
 from workshop.api.app import make_app
 from workshop.stack.private import free_ports
 from workshop.text.generation.client import generate
+from workshop.text.prepare import prepare_sentence_bert
 
 MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
 
@@ -95,6 +97,21 @@ def test_a_client_that_leaves_a_stream_leaves_the_server_serving(api):
 def test_bad_requests_have_the_errors_of_the_real_api(api, change, kind, message, streamed):
     with pytest.raises(kind, match=message):
         api.chat.completions.create(**{"model": "tiny-llama", "messages": MESSAGES, "stream": streamed, **change})
+
+
+def test_embeddings_are_those_of_triton_and_their_tokens_are_counted(api, local_stack, client):
+    prepare_sentence_bert(local_stack)
+    for name in ("text_tokenizer", "sentence_bert", "text_embedding"):
+        client.load_model(name)
+    texts = ["a heist in winter", "two friends", "word " * 400]
+    answer = api.embeddings.create(model="text_embedding", input=texts, encoding_format="float")
+    direct = client.infer("text_embedding", {"TEXT": [[text] for text in texts]})["EMBEDDING"]
+    assert np.allclose([item.embedding for item in answer.data], direct, atol=1e-6)
+    mask = client.infer("text_tokenizer", {"TEXT": [[text] for text in texts]})["attention_mask__1"]
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == mask.sum() > 256
+    many = api.embeddings.create(model="text_embedding", input=["two friends"] * 70 + ["word " * 100])
+    assert np.allclose(many.data[0].embedding, direct[1], atol=1e-6)
+    assert many.usage.prompt_tokens == 70 * 4 + 102
 
 
 def test_an_embedding_of_a_model_that_makes_none_is_refused(api):

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 import tiny_hub
 import yaml
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
 
 import workshop.text.generation
 from scripts import create_repository, model_repository
 from workshop.errors import ModelSourceError
+from workshop.text.generation import smollm2
 from workshop.text.generation.hub import find_hub_model
 from workshop.triton.repository import complete_models, read_config
 
 sys.path.append(str(Path(workshop.text.generation.__file__).parent / "served"))  # as the Python backend does
 
 from generation_options import read_options
-from generation_rows import StopScanner
+from generation_rows import Prompts, StopScanner
+from generation_torch import TorchEngine
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +83,35 @@ def test_a_dry_run_writes_nothing(create, generator):
     status, output, repository = create("--gen-models", str(generator), "--dry-run")
     assert status == 0
     assert "would write" in output
+    assert not list(repository.iterdir())
+
+
+def test_a_dry_run_downloads_nothing(create, monkeypatch, tmp_path):
+    def no_network(*arguments, **options):
+        raise AssertionError("asked for a download")
+
+    monkeypatch.setenv("WORKSHOP_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(smollm2, "fetch", no_network)
+    for arguments in (["--dry-run"], ["--dry-run", "--gen-models", smollm2.NAME]):
+        status, output, repository = create(*arguments)
+        assert status == 1
+        assert "a dry run does not fetch it" in output
+    assert "left out gpt2: 'gpt2' is not in the Hub's cache on this machine" in create("--dry-run")[1]
+    assert not (tmp_path / "data").exists()
+    assert not list(repository.iterdir())
+
+
+def test_a_gated_model_says_how_to_get_access(create, monkeypatch):
+    def gated(*arguments, local_files_only=False, **options):
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
+        raise GatedRepoError("403 Client Error", response=SimpleNamespace(headers={}, request=None, status_code=403))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", gated)
+    status, output, repository = create("--gen-models", "somebody/gated-model")
+    assert status == 1
+    assert "'somebody/gated-model' is gated" in output
+    assert "hf auth login" in output
     assert not list(repository.iterdir())
 
 
@@ -173,6 +209,45 @@ def test_stop_is_a_text_or_a_json_list(asked, stops):
 def test_stops_that_would_end_everything_or_nothing_are_refused(asked):
     with pytest.raises(ValueError, match="stop must be a text or a JSON list"):
         read_options({"stop": asked}, max_length=15, chat=False)
+
+
+def engine_and_rows(folder, *prompts, **parameters):
+    prompt_maker = Prompts(str(folder))
+    engine = TorchEngine(str(folder), prompt_maker.tokenizer, precision="fp32", device="cpu")
+    options = read_options({"prompt_format": "text", **parameters}, max_length=15, chat=True)
+    return engine, [row for prompt in prompts for row in prompt_maker.rows(prompt, options, engine.context)]
+
+
+def test_a_cancelled_row_makes_no_further_token_and_its_neighbour_goes_on(generator):
+    engine, rows = engine_and_rows(generator, "the sea", "a map", max_tokens=12, temperature=1, seed=1)
+    (alone,) = list(zip(*engine.generate(rows[1:], lambda row: False), strict=True))
+    cancelled, pieces = set(), [[], []]
+    for step, found in enumerate(engine.generate(rows, lambda row: row in cancelled)):
+        for piece in found:
+            pieces[piece.row].append(piece)
+        if step == 4:
+            cancelled.add(0)
+    assert [piece.tokens for piece in pieces[0]] == [1, 2, 3, 4, 5, 5]
+    assert [piece.finish_reason for piece in pieces[0]] == [""] * 5 + ["cancelled"]
+    assert "".join(piece.text for piece in pieces[1]) == "".join(piece.text for piece in alone)
+
+
+def test_a_closed_engine_lets_its_weights_go(generator):
+    engine, rows = engine_and_rows(generator, "the sea")
+    weights = [weakref.ref(parameter) for parameter in engine._model.parameters()]
+    list(engine.generate(rows, lambda row: False))
+    engine.close()
+    gc.collect()
+    assert weights
+    assert not [reference for reference in weights if reference() is not None]
+
+
+def test_a_chat_prompt_has_the_tokens_of_the_template_and_no_marker_twice(generator):
+    prompts = Prompts(str(generator))
+    messages = [{"role": "user", "content": "hello"}]
+    wanted = prompts.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert prompts.encode("hello", "user") == wanted
+    assert prompts.encode(json.dumps(messages), "messages") == wanted
 
 
 letters = st.text("ab.", max_size=12)

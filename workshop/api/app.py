@@ -202,18 +202,34 @@ def _event(data: dict) -> str:
 
 # --- embeddings and reranking -------------------------------------------------------------------------------------
 async def embed(request: Request) -> Response:
-    """``POST /v1/embeddings``: any served model with ``TEXT`` in and ``EMBEDDING`` out."""
+    """``POST /v1/embeddings``: any served model with ``TEXT`` in and ``EMBEDDING`` out.
+
+    Tokens are counted as they reach the encoder, markers included and cut at its limit.
+    """
     asked = EmbeddingRequest.model_validate(await _body(request))
     triton: AsyncTritonClient = request.app.state.triton
     signature = await triton.signature(asked.model)
     if not _is_embedder(signature):
         raise HTTPException(400, f"model {asked.model!r} makes no text embeddings; {TEXT_EMBEDDING!r} does")
     vectors = (await triton.infer(asked.model, {"TEXT": _rows(asked.texts)}, outputs=["EMBEDDING"]))["EMBEDDING"]
+    tokens = 0
+    for step in signature.steps:
+        if "TEXT" in step.inputs.values():  # an ensemble hands out no counts, its tokenizer does
+            tokens = await _token_count(triton, step.model, asked.texts, signature.max_batch_size)
     encode = _base64 if asked.encoding_format == "base64" else np.ndarray.tolist
     data = [{"object": "embedding", "index": i, "embedding": encode(vector)} for i, vector in enumerate(vectors)]
-    # the ensemble does not say how many tokens its tokenizer made
-    counts = {"prompt_tokens": 0, "total_tokens": 0}
+    counts = {"prompt_tokens": tokens, "total_tokens": tokens}
     return JSONResponse({"object": "list", "model": asked.model, "data": data, "usage": counts})
+
+
+async def _token_count(triton: AsyncTritonClient, tokenizer: str, texts: list[str], limit: int) -> int:
+    """Tokens of all texts; asked in requests of ``limit``, since each request has a width of its own."""
+    tokens = 0
+    for start in range(0, len(texts), limit):
+        batch = {"TEXT": _rows(texts[start : start + limit])}
+        answer = await triton.infer(tokenizer, batch, outputs=["attention_mask__1"])
+        tokens += int(answer["attention_mask__1"].sum())
+    return tokens
 
 
 def _is_embedder(signature: ModelSignature) -> bool:

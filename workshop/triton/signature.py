@@ -186,7 +186,7 @@ def parse_config(text: str, source: str = "config.pbtxt") -> pb.ModelConfig:
 def read_signature(config: pb.ModelConfig) -> ModelSignature:
     """The signature of a model from its configuration, as a file or a server tells it.
 
-    Platform, instances and steps are the server's business and left out.
+    Platform and instances are the server's business and left out.
     """
     parameters = {key: value.string_value for key, value in config.parameters.items()}
     names = {tensor.name for tensor in config.input}
@@ -214,6 +214,10 @@ def read_signature(config: pb.ModelConfig) -> ModelSignature:
         outputs=tuple(outputs),
         max_batch_size=config.max_batch_size,
         parameters=parameters,
+        steps=tuple(
+            EnsembleStep(step.model_name, dict(step.input_map), dict(step.output_map))
+            for step in config.ensemble_scheduling.step
+        ),
     )
 
 

@@ -34,10 +34,11 @@ class HubModel:
     from_hub: bool
 
 
-def find_hub_model(asked: str, task: str) -> HubModel:
+def find_hub_model(asked: str, task: str, *, download: bool = True) -> HubModel:
     """Find the model and check that tokenizer and weights are there and made for the task.
 
-    A folder is taken as it is. A Hub id is looked up in the Hub's cache and, if it is not there, downloaded.
+    A folder is taken as it is. A Hub id is looked up in the Hub's cache and, if it is not there, downloaded, unless
+    ``download`` is false.
 
     Raises:
         ModelSourceError: unknown task; neither a folder nor a model that the Hub gave us; files are missing; or the
@@ -46,12 +47,12 @@ def find_hub_model(asked: str, task: str) -> HubModel:
     if task not in TASKS:
         raise ModelSourceError(f"unknown task {task!r}", hint=f"one of: {', '.join(TASKS)}")
     is_folder = Path(asked).expanduser().is_dir()
-    folder = Path(asked).expanduser().resolve() if is_folder else _from_hub(asked)
+    folder = Path(asked).expanduser().resolve() if is_folder else _from_hub(asked, download=download)
     _check(folder, asked, task)
     return HubModel(asked, folder, from_hub=not is_folder)
 
 
-def _from_hub(asked: str) -> Path:
+def _from_hub(asked: str, *, download: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -68,6 +69,8 @@ def _from_hub(asked: str) -> Path:
             return Path(snapshot_download(asked, local_files_only=True, **options))
     except HFValidationError as error:
         raise ModelSourceError(f"{asked!r} is neither a folder nor a name of the Hub: {error}", hint=hint) from error
+    if not download:
+        raise ModelSourceError(f"{asked!r} is not in the Hub's cache on this machine, and nothing is to be downloaded")
     try:
         return Path(snapshot_download(asked, **options))
     except GatedRepoError as error:
