@@ -19,6 +19,7 @@ from rich.console import Console
 from workshop import stack
 from workshop.errors import WorkshopError
 from workshop.runner.execute import check_kernel
+from workshop.runner.extras import check_extras
 from workshop.runner.index import INDEX_PATH, Entry, load_index
 from workshop.runner.parameters import assign_parameters, given_settings, parse_assignments
 from workshop.runner.servers import needed_services
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sized = {"data_size": options.data_size} if options.data_size else {}
         settings = load_settings(**sized | given_settings(given))
         check_kernel()
+        check_extras(entries)
         services = [] if options.no_stack else needed_services(entries, settings)
         if services:
             console.print(f"Servers: {', '.join(services)}")

@@ -63,7 +63,8 @@ class Figure(BaseModel):
 class Entry(BaseModel):
     """One notebook of the index, which lies beside it in ``folder``.
 
-    ``inputs`` and ``outputs`` are files, written relative to the project's root; the name of an output may hold ``*``.
+    ``extras`` are those of ``pyproject.toml`` whose packages the notebook needs. ``inputs`` and ``outputs`` are files,
+    written relative to the project's root; the name of an output may hold ``*``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,7 @@ class Entry(BaseModel):
     goal: str
     minutes: float = Field(gt=0)
     needs: frozenset[Need] = frozenset()
+    extras: frozenset[str] = frozenset()
     depends_on: tuple[NotebookName, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
