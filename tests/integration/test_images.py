@@ -61,11 +61,13 @@ def run(served, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Three photos, and between them a file that is none."""
+    """Three photos, and between them a file that is none and two that cannot be read."""
     folder = tmp_path_factory.mktemp("photos")
     for number, photo in enumerate(sample_photos()[:3]):
         shutil.copy(photo.path, folder / f"{number}{photo.path.suffix}")
     (folder / "1b.jpg").write_bytes(b"not a picture")
+    (folder / "1c.jpg").symlink_to("/proc/self/mem")  # a file that root, too, cannot read
+    (folder / "1d.jpg").symlink_to(folder / "gone.jpg")
     (folder / ".hidden").write_bytes(b"not looked at")
     return folder
 
@@ -126,9 +128,12 @@ def test_a_picture_that_cannot_be_used_is_a_clear_error_and_the_server_goes_on(c
         ("image_classifier", "image__0", "FP32", [3, 224, 224]),
         ("image_classifier", "image__0", "UINT8", [1, 3, 224, 224]),
         ("image_classifier", "image__0", "FP32", [33, 3, 224, 224]),
+        ("image_classifier", "image__0", "FP32", [0, 3, 224, 224]),
         ("image_decoder", "IMAGE", "BYTES", [1, 2]),
+        ("image_decoder", "IMAGE", "BYTES", [0, 1]),
         ("image_decoder", "IMAGE", "FP32", [1, 1]),
         ("image_classification", "IMAGE", "BYTES", [1]),
+        ("image_classification", "IMAGE", "BYTES", [0, 1]),
     ],
 )
 def test_wrong_shapes_and_types_are_refused_by_the_server_itself(served, model, name, dtype, shape):
@@ -136,7 +141,7 @@ def test_wrong_shapes_and_types_are_refused_by_the_server_itself(served, model, 
     kinds = {"FP32": np.float32, "UINT8": np.uint8, "BYTES": object}
     tensor.set_data_from_numpy(np.full(shape, b"x" if dtype == "BYTES" else 0, dtype=kinds[dtype]))
     with triton_http.InferenceServerClient(f"127.0.0.1:{served.triton_http_port}") as client:
-        with pytest.raises(InferenceServerException, match=r"shape|data-type|batch-size|unexpected"):
+        with pytest.raises(InferenceServerException, match=r"shape|data-type|batch-size|byte size|elements|unexpected"):
             client.infer(model, [tensor])
         assert client.is_model_ready(model)
 
@@ -161,6 +166,8 @@ def test_every_way_of_sending_gives_the_same_lines(run, folder, mode):
     # the second batch is filled up with the first picture
     assert found == ["tiger cat", "Egyptian cat", "espresso", found[3], "tripod", found[5], "tiger cat", "Egyptian cat"]
     assert "1b.jpg: not a picture" in complaints
+    assert "1c.jpg: [Errno 5]" in complaints
+    assert "1d.jpg: [Errno 2]" in complaints
 
 
 def test_the_lines_have_the_form_people_know(run):

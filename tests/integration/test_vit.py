@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import tritonclient.http as triton_http
 from pictures import encoded, noise, unusable
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from scripts import vit_client
 from workshop.data.digits import load_digits
@@ -32,7 +34,9 @@ def client(served, request):
         yield client
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (5, 8, 8), (33, 8, 8), (2, 300, 211), (3, 1, 1), (2, 3, 3), (1, 5, 700)])
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 8), (5, 8, 8), (33, 8, 8), (2, 300, 211), (3, 2, 2), (2, 3, 3), (1, 5, 700), (1, 2, 4000)]
+)
 def test_both_ways_give_the_answer_of_the_checkpoint(client, served, shape):
     images = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     checkpoint = vit_checkpoint("", served.checkpoint_dir)
@@ -49,7 +53,7 @@ def test_digits_that_were_held_out_are_recognised(client):
     test = load_digits()[1]
     for way in WAYS:
         answer = client.infer(way, {"image": test.images})
-        assert (answer["probabilities"].argmax(axis=1) == test.labels).mean() >= 0.95
+        assert (answer["probabilities"].argmax(axis=1) == test.labels).mean() >= 0.975
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -60,13 +64,47 @@ def test_digits_that_were_held_out_are_recognised(client):
         (np.zeros((8, 8, 3), np.uint8), TensorShapeError, "add the leading batch axis"),
         (np.zeros((0, 8, 8, 3), np.uint8), TensorShapeError, "at least one row"),
         (np.zeros((1, 8, 8, 3), np.float32), TensorTypeError, "expected UINT8"),
-        (np.zeros((1, 0, 8, 3), np.uint8), InferenceError, "expected pictures with pixels"),
+        (np.zeros((1, 0, 8, 3), np.uint8), InferenceError, "expected pictures of at least 2 x 2 pixels"),
+        (
+            np.zeros((3, 1, 1, 3), np.uint8),
+            InferenceError,
+            r"\[3, 1, 1, 3\]: expected pictures of at least 2 x 2",
+        ),
     ],
 )
 def test_bad_input_is_a_clear_error_and_the_server_goes_on(client, way, image, error, reason):
     with pytest.raises(error, match=reason):
         client.infer(way, {"image": image})
     assert client.infer(way, {"image": np.zeros((1, 8, 8, 3), np.uint8)})["probabilities"].shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "dtype", "shape"),
+    [
+        ("python_vit", "image", "UINT8", [1, 8, 8, 4]),
+        ("python_vit", "image", "FP32", [1, 8, 8, 3]),
+        ("python_vit", "image", "UINT8", [8, 8, 3]),
+        ("python_vit", "image", "UINT8", [33, 8, 8, 3]),
+        ("python_vit", "image", "UINT8", [0, 8, 8, 3]),
+        ("ensemble_vit", "image", "UINT8", [1, 3, 8, 8]),
+        ("ensemble_vit", "image", "UINT8", [33, 8, 8, 3]),
+        ("ensemble_vit", "image", "UINT8", [0, 8, 8, 3]),
+        ("vit_preprocessing", "image", "UINT8", [1, 8, 8, 1]),
+        ("vit_preprocessing", "image", "INT8", [1, 8, 8, 3]),
+        ("vit_preprocessing", "image", "UINT8", [0, 8, 8, 3]),
+        ("vit", "pixel_values", "FP32", [1, 3, 9, 8]),
+        ("vit", "pixel_values", "FP32", [1, 8, 8, 3]),
+        ("vit", "pixel_values", "FP64", [1, 3, 8, 8]),
+        ("vit", "pixel_values", "FP32", [0, 3, 8, 8]),
+    ],
+)
+def test_wrong_shapes_and_types_into_each_step_are_refused_by_the_server_itself(served, model, name, dtype, shape):
+    tensor = triton_http.InferInput(name, shape, dtype)
+    tensor.set_data_from_numpy(np.zeros(shape, dtype=triton_to_np_dtype(dtype)))
+    with triton_http.InferenceServerClient(f"127.0.0.1:{served.triton_http_port}") as raw:
+        with pytest.raises(InferenceServerException, match=r"shape|data-type|batch-size|byte size|unexpected"):
+            raw.infer(model, [tensor])
+        assert raw.is_model_ready(model)
 
 
 def test_a_wrong_size_into_the_second_step_is_refused(client):

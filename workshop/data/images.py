@@ -56,12 +56,15 @@ def sample_photos() -> list[Photo]:
 def photos_in(folder: Path) -> list[Photo]:
     """The files of a folder as photos, sorted by name; hidden files and folders are left out.
 
+    A link whose file is gone is listed too, so that who reads the photos names it.
+
     Raises:
         DataMissingError: no such folder, or it holds no file.
     """
     if not folder.is_dir():
         raise DataMissingError(f"{folder} is not a folder", hint="name a folder that holds photos")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    entries = (path for path in folder.iterdir() if path.is_file() or not path.exists())
+    files = sorted(path for path in entries if not path.name.startswith("."))
     if not files:
         raise DataMissingError(f"{folder} holds no files", hint="name a folder that holds photos")
     return [Photo(path.stem, path) for path in files]

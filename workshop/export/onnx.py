@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -47,23 +48,30 @@ def export(model: nn.Module, signature: ModelSignature, example: Inputs) -> onnx
         rows = [len(tensor) for tensor in example]
         raise ParityError(f"model {signature.name!r}: example rows {rows}, expected at least {MIN_EXAMPLE_SIZE}")
     batch = torch.export.Dim("batch")
-    level = logging.getLogger("torch.onnx").level
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # the exporter warns of its own internals
-            program = torch.onnx.export(
-                model,
-                example,
-                dynamo=True,
-                verbose=False,
-                input_names=[spec.name for spec in signature.inputs],
-                output_names=[spec.name for spec in signature.outputs],
-                dynamic_shapes=tuple({0: batch} for _ in example),
-            )
-    finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+    with _errors_only("torch.onnx"), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        program = torch.onnx.export(
+            model,
+            example,
+            dynamo=True,
+            verbose=False,
+            input_names=[spec.name for spec in signature.inputs],
+            output_names=[spec.name for spec in signature.outputs],
+            dynamic_shapes=tuple({0: batch} for _ in example),
+        )
     return program.model_proto
+
+
+@contextmanager
+def _errors_only(logger: str = "") -> Iterator[None]:
+    """Silence what a logger, the root one without a name, says below an error."""
+    target = logging.getLogger(logger)
+    level = target.level
+    target.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        target.setLevel(level)
 
 
 def export_traced(model: nn.Module, signature: ModelSignature, example: Inputs) -> onnx.ModelProto:
@@ -192,7 +200,8 @@ def quantise(source: Path, target: Path) -> None:
     """
     graph = onnx.load(source)
     del graph.graph.value_info[:]  # shapes inside, as the exporter saw them, contradict the quantiser's own
-    with replacing(target) as aside:
+    # the quantiser advises a preparation that fails on this exporter's graphs
+    with replacing(target) as aside, _errors_only():
         quantize_dynamic(
             graph,
             aside,

@@ -20,31 +20,37 @@ COLOURS = {
 def graph_svg(model: onnx.ModelProto, first: int = 0, count: int | None = None) -> str:
     """Draw ``count`` nodes of a graph from the ``first`` on, in the order of computation, as SVG.
 
-    An edge carries the shape of its tensor where ONNX can infer it; weights are left out.
+    The graph's inputs are drawn where one of these nodes reads them. An edge carries the shape of its tensor, ``?`` for
+    an axis that ONNX cannot infer; weights are left out.
     """
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {
-        value.name: "×".join(str(d.dim_param or d.dim_value) for d in value.type.tensor_type.shape.dim)
-        for value in (*inferred.value_info, *inferred.input, *inferred.output)
-    }
+    shapes = {value.name: _shape(value) for value in (*inferred.value_info, *inferred.input, *inferred.output)}
     nodes = list(inferred.node)[first : None if count is None else first + count]
-    producer = {name: index for index, node in enumerate(nodes) for name in node.output}
+    read = {name for node in nodes for name in node.input}
+    boxes = [(value.name, [], [value.name]) for value in inferred.input if value.name in read]
+    boxes += [(node.op_type, node.input, node.output) for node in nodes]
+    producer = {name: index for index, (_, _, outputs) in enumerate(boxes) for name in outputs}
     graph = nx.DiGraph()
-    graph.add_nodes_from(range(len(nodes)))
-    for index, node in enumerate(nodes):
-        graph.add_edges_from((producer[name], index, {"tensor": name}) for name in node.input if name in producer)
+    graph.add_nodes_from(range(len(boxes)))
+    for index, (_, inputs, _) in enumerate(boxes):
+        graph.add_edges_from((producer[name], index, {"tensor": name}) for name in inputs if name in producer)
     places = {}
     for row, layer in enumerate(nx.topological_generations(graph)):
         for column, index in enumerate(sorted(layer)):
             places[index] = (column * COLUMN + 10, row * ROW + 10)
     drawn = [_edge(places[a], places[b], shapes.get(data["tensor"], "")) for a, b, data in graph.edges(data=True)]
-    drawn += [_box(places[index], node.op_type) for index, node in enumerate(nodes)]
+    drawn += [_box(places[index], label) for index, (label, _, _) in enumerate(boxes)]
     width = max(x for x, _ in places.values()) + WIDTH + 10
     height = max(y for _, y in places.values()) + HEIGHT + 10
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
         f'font-size="11">{"".join(drawn)}</svg>'
     )
+
+
+def _shape(value: onnx.ValueInfoProto) -> str:
+    sizes = [dim.dim_param or str(dim.dim_value) for dim in value.type.tensor_type.shape.dim]
+    return "×".join("?" if size.startswith("unk__") else size for size in sizes)
 
 
 def _box(place: tuple[int, int], operator: str) -> str:

@@ -52,8 +52,8 @@ class ClassifierForm:
         """An RGB picture in the shape and type of the model's input, without a batch axis."""
         if self.channels == 1:
             picture = picture.convert("L").convert("RGB")
-        scaled = self.preprocessing.scaled(self.preprocessing.pixels(picture))[..., : self.channels]
-        ordered = scaled.transpose(2, 0, 1) if self.channels_first else scaled
+        scaled = self.preprocessing.tensor(picture)[: self.channels]
+        ordered = scaled if self.channels_first else scaled.transpose(1, 2, 0)
         return ordered.astype(self.signature.inputs[0].numpy_dtype)
 
     def inputs(self, tensors: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -114,13 +114,16 @@ class Preprocessing:
         return np.asarray(picture.resize(size, method, box=self.crop_box(*picture.size)))
 
     def scaled(self, pixels: np.ndarray) -> np.ndarray:
-        """Normalised values: float32 ``[height, width, 3]``."""
-        mean, deviation = (np.asarray(numbers, dtype=np.float32) for numbers in (self.mean, self.deviation))
-        return (pixels.astype(np.float32) - mean) / deviation
+        """Normalised values: uint8 ``[height, width, 3]`` to float32 ``[3, height, width]``."""
+        tensor = np.empty((len(self.mean), *pixels.shape[:2]), dtype=np.float32)
+        for channel, (mean, deviation) in enumerate(zip(self.mean, self.deviation, strict=True)):
+            np.subtract(pixels[..., channel], np.float32(mean), out=tensor[channel])
+            tensor[channel] /= np.float32(deviation)
+        return tensor
 
     def tensor(self, picture: Image.Image) -> np.ndarray:
         """Crop, resize, normalise: an RGB picture to float32 ``[3, height, width]``."""
-        return np.ascontiguousarray(self.scaled(self.pixels(picture)).transpose(2, 0, 1))
+        return self.scaled(self.pixels(picture))
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:

@@ -107,13 +107,17 @@ def efficientnet_lite0() -> ImageModel:
 def imagenet_labels() -> tuple[str, ...]:
     """The 1,000 classes of ImageNet by their first name, by all of them where two classes share the first.
 
+    Two classes whose names are all the same, the crane that flies and the one that lifts, carry their index too.
+
     Raises:
         ModelSourceError: the package is not installed.
     """
     synonyms = json.loads((_package_folder(LABELS_PACKAGE) / LABELS_FILE).read_text(encoding="utf-8"))
     names = [synonyms[str(index)].split(", ") for index in range(len(synonyms))]
-    seen = Counter(first for first, *_ in names)
-    return tuple(first if seen[first] == 1 else ", ".join([first, *rest]) for first, *rest in names)
+    first = Counter(label for label, *_ in names)
+    labels = [label if first[label] == 1 else ", ".join([label, *rest]) for label, *rest in names]
+    seen = Counter(labels)
+    return tuple(label if seen[label] == 1 else f"{label} ({index})" for index, label in enumerate(labels))
 
 
 def _package_folder(package: str) -> Path:
@@ -127,6 +131,8 @@ def _from_torchvision(torchvision: ModuleType, name: str) -> tuple[nn.Module, Pr
     models: Any = importlib.import_module(f"{torchvision.__name__}.models")
     weights = models.get_model_weights(name).DEFAULT
     transform = weights.transforms()
+    if not hasattr(transform, "crop_size"):
+        raise ValueError(f"{name} is no image classifier: its pictures are not cropped to one size")
     size = transform.crop_size[0]
     preprocessing = Preprocessing(
         height=size,
@@ -142,16 +148,23 @@ def _from_torchvision(torchvision: ModuleType, name: str) -> tuple[nn.Module, Pr
 def _from_timm(timm: ModuleType, name: str) -> tuple[nn.Module, Preprocessing, tuple[str, ...]]:
     module = timm.create_model(name, pretrained=True)
     config = timm.data.resolve_model_data_config(module)
-    _, height, width = config["input_size"]
+    channels, height, width = config["input_size"]
+    # timm's "squash" without a margin is this project's crop of 0; its other ways of cropping have no counterpart here
+    crop = 0.0 if config["crop_mode"] == "squash" and config["crop_pct"] == 1 else config["crop_pct"]
+    if channels != 3 or (config["crop_mode"] != "center" and crop):
+        raise ValueError(f"pictures of {channels} channels with the crop {config['crop_mode']!r} are not supported")
     preprocessing = Preprocessing(
         height=height,
         width=width,
-        crop=config["crop_pct"],
+        crop=crop,
         interpolation=config["interpolation"],
         mean=tuple(255 * number for number in config["mean"]),
         deviation=tuple(255 * number for number in config["std"]),
     )
-    info = timm.data.ImageNetInfo()
+    subset = timm.data.infer_imagenet_subset(module)
+    if subset is None:
+        raise ValueError(f"timm knows no names for its {module.num_classes} classes")
+    info = timm.data.ImageNetInfo(subset)
     return module, preprocessing, tuple(info.index_to_description(index) for index in range(info.num_classes()))
 
 

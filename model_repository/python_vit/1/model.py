@@ -25,14 +25,14 @@ class TritonPythonModel:
         self.model = ViTForImageClassification.from_pretrained(folder, local_files_only=True).eval().to(self.device)
 
     def execute(self, requests):
-        """Answer all requests in one forward pass; pictures without pixels fail their own request only."""
+        """Answer all requests in one forward pass; pictures that are too small fail their own request only."""
         images = [pb_utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
-        pixels = [self._pixels(batch) for batch in images if 0 not in batch.shape]
+        pixels = [self._pixels(batch) for batch in images if min(batch.shape[1:3]) >= 2]
         outputs = self._forward(np.concatenate(pixels)) if pixels else ()
         responses, start = [], 0
         for batch in images:
-            if 0 in batch.shape:
-                message = f"image has the shape {list(batch.shape)}: expected pictures with pixels"
+            if min(batch.shape[1:3]) < 2:
+                message = f"image has the shape {list(batch.shape)}: expected pictures of at least 2 x 2 pixels"
                 responses.append(pb_utils.InferenceResponse(error=pb_utils.TritonError(message)))
                 continue
             rows = slice(start, start + len(batch))

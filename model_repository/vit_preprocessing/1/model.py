@@ -16,12 +16,12 @@ class TritonPythonModel:
         self.processor = ViTImageProcessorPil.from_pretrained(folder, local_files_only=True)
 
     def execute(self, requests):
-        """Answer each request by itself; pictures without pixels fail their own request only."""
+        """Answer each request by itself; pictures that are too small fail their own request only."""
         return [self._answer(pb_utils.get_input_tensor_by_name(request, "image").as_numpy()) for request in requests]
 
     def _answer(self, images):
-        if 0 in images.shape:
-            message = f"image has the shape {list(images.shape)}: expected pictures with pixels"
+        if min(images.shape[1:3]) < 2:
+            message = f"image has the shape {list(images.shape)}: expected pictures of at least 2 x 2 pixels"
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
         pixels = self.processor(list(images), return_tensors="np", input_data_format="channels_last")["pixel_values"]
         return pb_utils.InferenceResponse([pb_utils.Tensor("pixel_values", np.ascontiguousarray(pixels))])
