@@ -109,7 +109,7 @@ def orders_recall(orders: Orders) -> dict:
         "bar": "more than every other, each paired 95 % interval above 0",
         "holds": all(interval.low > 0 for interval in gain.values()),
         "note": f"co-purchase {weights[0]:g}, GraphSAGE {weights[1]:g}, history {weights[2]:g}; "
-        f"NDCG@10 {ours.ndcg:.4f}; {ours.num_orders} later baskets; recall and what the hybrid finds more: "
+        f"NDCG@10 {ours.ndcg:.4f}; {ours.num_cases} later baskets; recall and what the hybrid finds more: "
         + "; ".join(f"{name} {quality[name].recall:.3f}, {interval}" for name, interval in gain.items()),
     }
 

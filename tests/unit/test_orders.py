@@ -203,7 +203,7 @@ def test_recall_and_ndcg_by_hand():
     assert quality.recall == pytest.approx((1 / 2 + 1) / 2)
     first = 1 / (1 + 1 / np.log2(3))
     assert quality.ndcg == pytest.approx((first + 1 / np.log2(4)) / 2)
-    assert (quality.k, quality.num_orders) == (3, 2)
+    assert (quality.k, quality.num_cases) == (3, 2)
 
 
 def test_batches_do_not_change_the_result():

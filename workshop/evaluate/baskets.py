@@ -40,7 +40,7 @@ class Baskets:
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """Recall and NDCG at ``k`` of every held-out order, both float64 ``[orders]``."""
+    """Recall and NDCG at ``k`` of every case, a held-out order for instance; both float64 ``[cases]``."""
 
     recalls: np.ndarray
     ndcgs: np.ndarray
@@ -48,17 +48,17 @@ class Quality:
 
     @property
     def recall(self) -> float:
-        """Recall@k, averaged over the orders."""
+        """Recall@k, averaged over the cases."""
         return float(self.recalls.mean())
 
     @property
     def ndcg(self) -> float:
-        """NDCG@k, averaged over the orders."""
+        """NDCG@k, averaged over the cases."""
         return float(self.ndcgs.mean())
 
     @property
-    def num_orders(self) -> int:
-        """Number of held-out orders."""
+    def num_cases(self) -> int:
+        """Number of cases."""
         return len(self.recalls)
 
 

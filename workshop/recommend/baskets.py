@@ -40,8 +40,19 @@ def recommend(scorer: Scorer, given: sp.csr_matrix, k: int = 10, *, customer: np
     if not 1 <= k <= given.shape[1] - largest:
         raise DataInvalidError(f"k: {k} products cannot be chosen from {given.shape[1]} beside a basket of {largest}")
     customer = np.full(given.shape[0], -1) if customer is None else customer
-    cost = np.negative(scorer(given, customer), dtype=np.float32)
-    cost[given.nonzero()] = np.inf
+    return best_first(scorer(given, customer), given, k)
+
+
+def best_first(scores: np.ndarray, excluded: sp.csr_matrix, k: int) -> np.ndarray:
+    """The ``k`` products of the highest scores in each row, best first; int64 ``[rows, k]``.
+
+    Args:
+        scores: float ``[rows, products]``.
+        excluded: ``[rows, products]``, not zero where a product must not be chosen; leaves at least ``k``.
+        k: length of the lists.
+    """
+    cost = np.negative(scores, dtype=np.float32)
+    cost[excluded.nonzero()] = np.inf
     top = np.argpartition(cost, k - 1, axis=1)[:, :k]
     return np.take_along_axis(top, np.argsort(np.take_along_axis(cost, top, axis=1), axis=1, kind="stable"), axis=1)
 
