@@ -9,7 +9,13 @@ import torch
 from workshop.data.products import ProductGraph, load_products
 from workshop.errors import DataInvalidError, StoreSchemaError
 from workshop.recommend.live_products import NewProduct, insert_product, remove_product, sample_in_store
-from workshop.recommend.product_graph import BOUGHT_TOGETHER, PRODUCTS, ProductCollections, load_product_graph
+from workshop.recommend.product_graph import (
+    BOUGHT_TOGETHER,
+    PRODUCTS,
+    ProductCollections,
+    check_catalogue,
+    load_product_graph,
+)
 from workshop.recommend.products import ProductRecommender
 from workshop.settings import load_settings
 from workshop.store.bulk import upsert
@@ -357,6 +363,10 @@ def test_two_catalogues_of_one_name_are_not_mixed(scratch):
         with pytest.raises(StoreSchemaError, match="holds another catalogue called by hand, 7 products, of other"):
             load_product_graph(scratch, replace(catalogue(), **change))
     assert scratch.collection(PRODUCTS).get(M) == before
+    check_catalogue(scratch, catalogue())
+    scratch.collection(PRODUCTS).update({"_key": M, "data_set_contents": None})
+    with pytest.raises(StoreSchemaError, match="delete_graph"):
+        check_catalogue(scratch, catalogue())
 
 
 def test_catalogues_are_not_mixed(scratch):

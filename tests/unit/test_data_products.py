@@ -14,6 +14,7 @@ import torch
 
 from workshop.data import products as products_module
 from workshop.data.products import (
+    MINI_VERSION,
     checked_features,
     load_mini,
     load_ogbn_products,
@@ -108,7 +109,7 @@ def test_altered_file_is_named(folder, name):
         load_mini(folder)
 
 
-@pytest.mark.parametrize("name", ["RELEASE_v1.txt", "raw/node-label.npz"])
+@pytest.mark.parametrize("name", [f"RELEASE_v{MINI_VERSION}.txt", "raw/node-label.npz"])
 def test_missing_file_is_named(folder, name):
     (folder / "products_mini" / name).unlink()
     with pytest.raises(DataCorruptError, match=f"{name} is missing"):

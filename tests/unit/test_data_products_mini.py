@@ -1,11 +1,13 @@
 """The synthetic product graph has the traits it promises and is worth learning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 
-from workshop.data.products_mini import SIZES, generate, load_catalogue, split_by_sales_rank
+from workshop.data.products_mini import SIZES, Recipe, generate, load_catalogue, split_by_sales_rank
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +18,14 @@ def mini():
 def adjacency(products):
     n = len(products.y)
     return sp.csr_matrix((np.ones(products.edge_index.shape[1]), tuple(products.edge_index)), shape=(n, n))
+
+
+def own_category_share(products):
+    """Of every product with five links or more: the share of its neighbours in its own category."""
+    source, target = products.edge_index
+    degree = np.bincount(source, minlength=len(products.y))
+    same = np.bincount(source, products.y[source] == products.y[target], minlength=len(products.y))
+    return same[degree >= 5] / degree[degree >= 5], degree[degree >= 5]
 
 
 def test_catalogue_is_consistent():
@@ -44,11 +54,41 @@ def test_traits_of_ogbn_products(mini):
     assert mini.x.dtype == np.float32
     assert np.isfinite(mini.x).all()
     assert set(mini.y) == set(range(47))
-    assert 0.75 <= same_category <= 0.85
+    assert 0.75 <= same_category <= 0.81, "a little below the 0.81 of ogbn-products"
     assert degree.max() > 20 * degree.mean(), "there are hubs"
-    assert np.mean(degree) > 1.3 * np.median(degree), "the tail is heavy"
-    assert 0.01 <= (degree == 0).mean() <= 0.03, "some products are isolated"
+    assert np.mean(degree) > 1.7 * np.median(degree), "the tail is heavy"
     assert np.bincount(mini.y).max() > 30 * np.bincount(mini.y).min(), "category sizes are uneven"
+
+
+def test_share_of_neighbours_in_the_own_category_runs_from_none_to_all(mini):
+    share, degree = own_category_share(mini)
+    even, _ = own_category_share(generate(SIZES["default"], recipe=replace(Recipe(), breadth=(200.0, 1_040.0))))
+    by_chance = np.sqrt((share.mean() * (1 - share.mean()) / degree).mean())
+    assert share.std() > 1.7 * by_chance, "products differ more than a draw of neighbours would make them"
+    assert share.std() > even.std() + 0.04, "and more than with one breadth for all"
+    assert (share < 0.25).mean() > 0.05
+    assert (share == 1).mean() > 0.25
+    assert (even == 1).mean() < 0.25
+
+
+def test_links_between_slow_sellers_are_seldom_seen(mini):
+    """The same draw of links, all of which show, is what the observed links are held against."""
+    complete = generate(SIZES["default"], recipe=replace(Recipe(), observation=1e-6))
+    slow = mini.sales_rank > len(mini.y) // 2
+    pairs, seen = (set(map(tuple, products.edge_index.T)) for products in (complete, mini))
+    assert seen < pairs
+    edges = np.array(sorted(pairs))
+    shows = np.array([tuple(edge) in seen for edge in edges])
+    slow_ends = slow[edges].sum(axis=1)
+    both_fast, one_slow, both_slow = (shows[slow_ends == count].mean() for count in range(3))
+    assert both_slow < 0.45 < 0.55 < both_fast
+    assert both_slow < one_slow < both_fast
+
+
+def test_isolated_products_are_mostly_slow_sellers(mini):
+    isolated = np.bincount(mini.edge_index[0], minlength=len(mini.y)) == 0
+    assert 0.04 <= isolated.mean() <= 0.09
+    assert isolated[mini.split["test"]].mean() > 3 * isolated[mini.split["train"]].mean()
 
 
 def test_split_by_sales_rank(mini):

@@ -167,11 +167,18 @@ class LinkObjective:
         return F.softplus((random - linked) / TEMPERATURE).mean()
 
     def score(self, model: GraphSAGE) -> dict[str, float]:
-        """Area under the ROC curve: held-out links against as many random pairs."""
-        embedding, _ = infer_layerwise(model, self.graph.x, self.csr)
+        """Area under the ROC curve of the model's embeddings; held-out links pass no messages."""
+        return {self.monitored: self.auc(infer_layerwise(model, self.graph.x, self.csr)[0])}
+
+    def auc(self, embedding: Tensor) -> float:
+        """Area under the ROC curve: cosine similarity of held-out links against that of as many random pairs.
+
+        Args:
+            embedding: float ``[nodes, width]``.
+        """
         similarity = F.cosine_similarity(embedding[self.val_pairs[0]], embedding[self.val_pairs[1]])
         is_link = np.arange(self.val_pairs.shape[1]) < self.val_links.shape[1]
-        return {"val_auc": float(roc_auc_score(is_link, similarity.numpy()))}
+        return float(roc_auc_score(is_link, similarity.numpy()))
 
 
 def _undirected_links(edge_index: Tensor, num_nodes: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""GraphSAGE on the product graphs: how each size is trained, what to compare with, and where the weights lie."""
+"""GraphSAGE on the product graphs: how each size is trained, and where the weights lie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch_geometric.data import Data
 
 from workshop.data.products import ProductGraph
@@ -28,11 +27,15 @@ FULL_CONFIG = TrainingConfig(num_classes=ARCHITECTURE.out_channels, hidden_chann
 """OGB's own choices; ogbn-products has 196,615 training products."""
 
 CONFIGS: dict[DataSize, TrainingConfig] = {
-    "tiny": replace(FULL_CONFIG, batch_size=16, max_epochs=15),
-    "default": replace(FULL_CONFIG, batch_size=256),
+    "tiny": replace(FULL_CONFIG, fan_out=(2, 2, 2), batch_size=16, max_epochs=15),
+    "default": replace(FULL_CONFIG, fan_out=(2, 2, 2), batch_size=256),
     "full": FULL_CONFIG,
 }
-"""The smaller graphs have 80 and 1,600 training products; smaller batches keep enough steps an epoch."""
+"""The smaller graphs have 80 and 1,600 training products; smaller batches keep enough steps an epoch.
+
+Training products have many links and the others few. Of the fan-outs (15, 10, 5), (5, 5, 5) and (2, 2, 2) the last,
+which shows the network small neighbourhoods, was right most often on the default size's validation products: 0.905,
+0.915 and 0.9225."""
 
 RESTORE = "git restore checkpoints, or python scripts/train_graphsage.py"
 SAME_SPACE_COSINE = 0.98
@@ -42,7 +45,7 @@ weights and the same training on another processor gave 0.988 at least and 0.998
 
 def data_name(products: ProductGraph) -> str:
     """What weights say they were trained on: features of another data set, or size, mean something else."""
-    return f"{products.name}, {products.num_products} products"
+    return f"{products.name}, {products.num_products} products, {products.edge_index.shape[1]} edges"
 
 
 def weights_name(products: ProductGraph) -> str:
@@ -54,17 +57,6 @@ def measure_test_accuracy(model: GraphSAGE, data: Data) -> float:
     """Share of test products whose category the model finds, with all their neighbours."""
     _, logits = infer_layerwise(model, data.x, CSRGraph.from_edge_index(data.edge_index, data.num_nodes))
     return accuracy(logits, data.y, {"test": data.test_mask})["test"]
-
-
-def baseline_accuracy(data: Data) -> dict[str, float]:
-    """Test accuracy without the graph: the largest category, and logistic regression on the features."""
-    y_train, y_test = data.y[data.train_mask], data.y[data.test_mask]
-    largest = y_train.bincount().argmax()
-    regression = LogisticRegression(max_iter=500).fit(data.x[data.train_mask], y_train)
-    return {
-        "majority class": (y_test == largest).double().mean().item(),
-        "logistic regression": float(regression.score(data.x[data.test_mask], y_test)),
-    }
 
 
 def trained_path(settings: Settings, products: ProductGraph) -> Path:

@@ -110,9 +110,7 @@ def load_product_graph(
             f"edge_weight: expected [{graph.edge_index.shape[1]}], one an edge, received {list(edge_weight.shape)}"
         )
     pairs, weights = undirected(graph.edge_index, graph.num_products, edge_weight)
-    ensure_schema(database, collections.schema)
-    marks = {"data_set": f"{graph.name}, {graph.num_products} products", "data_set_contents": _contents(graph)}
-    _refuse_another(database, collections, **marks)
+    check_catalogue(database, graph, collections=collections)
     total = graph.num_products + pairs.shape[1]
 
     def report(done_before: int, done: int) -> None:
@@ -124,7 +122,7 @@ def load_product_graph(
         collections.products: upsert(
             database,
             collections.products,
-            _products(graph, degree, marks),
+            _products(graph, degree, _marks(graph)),
             on_batch=lambda done, refused: report(0, done),
         ),
         collections.links: upsert(
@@ -136,31 +134,42 @@ def load_product_graph(
     }
 
 
-def _contents(graph: ProductGraph) -> str:
-    """What tells two catalogues of one name and size apart: the products and their links, hashed."""
-    digest = hashlib.sha256("\0".join([*graph.keys, *graph.titles]).encode())
-    digest.update(graph.edge_index.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def _refuse_another(
-    database: StandardDatabase, collections: ProductCollections, *, data_set: str, data_set_contents: str
+def check_catalogue(
+    database: StandardDatabase, graph: ProductGraph, *, collections: ProductCollections = PRODUCT_COLLECTIONS
 ) -> None:
-    found = collections.query(database, "product_data_sets")
-    hint = "collections=ProductCollections(...) with names of their own, or another database"
-    others = {row["data_set"] for row in found} - {data_set, None}
+    """Create the collections and the named graph where they are missing; refuse products of another catalogue in them.
+
+    Raises:
+        StoreSchemaError: a collection or the graph exists and is different, or products of another catalogue are there.
+    """
+    ensure_schema(database, collections.schema)
+    found = [row for row in collections.query(database, "product_data_sets") if row["data_set"] is not None]
+    marks = _marks(graph)
+    hint = (
+        "collections=ProductCollections(...) with names of their own, or another database; or, if what is there is of "
+        f"no use any more, database.delete_graph({collections.graph!r}, drop_collections=True)"
+    )
+    others = {row["data_set"] for row in found} - {marks["data_set"]}
     if others:
         raise StoreSchemaError(
             f"collection {collections.products!r} of {database.name!r} holds {', '.join(sorted(others))}; "
-            f"{data_set} cannot be mixed with it",
+            f"{marks['data_set']} cannot be mixed with it",
             hint=hint,
         )
-    if {row["contents"] for row in found} - {data_set_contents, None}:
+    if {row["contents"] for row in found} - {marks["data_set_contents"]}:
         raise StoreSchemaError(
-            f"collection {collections.products!r} of {database.name!r} holds another catalogue called {data_set}, of "
-            "other products or links; the two cannot be mixed",
-            hint=f"{hint}; or drop the collections, if this is the same catalogue of a later day",
+            f"collection {collections.products!r} of {database.name!r} holds another catalogue called "
+            f"{marks['data_set']}, of other products or links; the two cannot be mixed",
+            hint=hint,
         )
+
+
+def _marks(graph: ProductGraph) -> dict[str, str]:
+    """What tells catalogues apart, also two of one name and size: the products and their links, hashed."""
+    digest = hashlib.sha256("\0".join([*graph.keys, *graph.titles]).encode())
+    digest.update(graph.edge_index.contiguous().numpy().tobytes())
+    name = f"{graph.name}, {graph.num_products} products"
+    return {"data_set": name, "data_set_contents": digest.hexdigest()[:12]}
 
 
 def undirected(
