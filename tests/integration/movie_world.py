@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from arango.database import StandardDatabase
 
 from workshop.data.movies import MovieCatalogue
-from workshop.recommend.movies import MovieFilters, Weights
+from workshop.recommend.movies import LINKS, MovieFilters, Weights
 from workshop.settings import Settings
 from workshop.store.connection import connect
 from workshop.text.sentence_bert import load_sentence_bert
@@ -76,7 +76,9 @@ class PlainMovies:
         scored = [(key, self.cosine(self.vectors[key], vector)) for key in self.passing(filters) if key != exclude]
         return sorted(scored, key=lambda item: -item[1])[:limit]
 
-    def hybrid(self, key: str, weights: Weights, limit: int, pool: int) -> list[dict[str, Any]]:
+    def hybrid(
+        self, key: str, weights: Weights, limit: int, pool: int, links: Sequence[str] = LINKS
+    ) -> list[dict[str, Any]]:
         movies = {movie.key: movie for movie in self.catalogue.movies}
         source = movies[key]
         # a person who directed and acted is one vertex, reached over two edges
@@ -90,9 +92,9 @@ class PlainMovies:
         for kind, thing in self.links[key]:
             vertex = ("person" if kind != "has_keyword" else kind, thing)
             others = sharers[vertex] - {key}
-            if not others:
+            if not others or kind not in links:
                 continue
-            weight = 1 / math.log(1 + len(others))
+            weight = 1 / math.log(3 + len(others | {key}))
             for other in others:
                 reasons[other].append((weight, kind, names[vertex]))
         total = {movie: sum(weight for weight, _, _ in found) for movie, found in reasons.items()}

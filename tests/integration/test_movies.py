@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from movie_world import PlainMovies, fresh_database, local_embedder
@@ -16,11 +19,14 @@ from workshop.errors import (
     ServerUnreachableError,
     StoreSchemaError,
 )
+from workshop.evaluate.baskets import weight_grid
+from workshop.evaluate.relevance import choose_weights, left_out_terms, ranked, relevance
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph, text_hash
-from workshop.recommend.movies import LEAST_SIMILARITY, MovieFilters, MovieRecommender, Weights
+from workshop.recommend.movies import LEAST_SIMILARITY, LINKS, MovieFilters, MovieRecommender, Weights
 from workshop.stack.private import private_settings
 from workshop.store import vector_index
 from workshop.store.bulk import upsert
+from workshop.store.connection import server_name
 from workshop.store.embeddings import as_stored, embed_collection
 from workshop.store.queries import run_query
 from workshop.store.schema import ensure_collection, ensure_schema
@@ -73,6 +79,10 @@ def scratch(local_store):
 
 
 # --- loading --------------------------------------------------------------------------------------------------
+def test_the_store_says_which_server_it_is(database):
+    assert re.fullmatch(r"aqlite [\d.]+ \(speaks ArangoDB 3\.12\.\d+\)", server_name(database))
+
+
 def test_load_is_complete_and_repeatable(scratch, catalogue):
     steps = []
     first = load_movie_graph(scratch, catalogue, progress=lambda done, total: steps.append((done, total)))
@@ -297,6 +307,42 @@ def test_hybrid(exact, plain, weights):
             assert tuple(row.facts["shared_genres"]) == reference[row.key]["shared_genres"]
             told = sorted((round(reason.weight, 9), reason.kind, reason.name) for reason in row.reasons)
             assert told == sorted((round(w, 9), kind, name) for w, kind, name in reference[row.key]["reasons"])
+
+
+def test_a_judge_has_no_part_in_the_candidates_it_judges(exact, plain):
+    movies = {movie.key: movie for movie in plain.catalogue.movies}
+    asked = plain.catalogue.movies[::40]
+    grid = [Weights(*shares) for shares in weight_grid(3, 2)]
+    for judge, links in (("keywords", LINKS[:2]), ("genres", LINKS)):
+        candidates = left_out_terms(exact, asked, judge, pool=20)
+        assert list(candidates) == [movie.key for movie in asked]
+        told = {reason.kind for found in candidates.values() for movie in found for reason in movie.reasons}
+        assert told == set(links)
+        if judge == "genres":
+            assert {movie.terms["genre_overlap"] for found in candidates.values() for movie in found} == {0.0}
+        for weights in grid:
+            counted = weights if judge == "keywords" else replace(weights, genre=0)
+            for key, keys in ranked(candidates, weights, 5).items():
+                expected = plain.hybrid(key, counted, limit=41, pool=20, links=links)
+                score = {row["key"]: row["score"] for row in expected}
+                np.testing.assert_allclose(
+                    [score[movie] for movie in keys], [row["score"] for row in expected[:5]], atol=1e-6
+                )
+        chosen = choose_weights(candidates, movies, judge, grid, 5)
+        marks = {weights: relevance(ranked(candidates, weights, 5), movies).by(judge).mean() for weights in grid}
+        assert marks[chosen] == max(marks.values()) > min(marks.values())
+
+
+def test_a_rare_keyword_counts_less_than_a_director_of_several_movies(exact):
+    found = exact.hybrid("Inception", Weights(0, 1, 0), limit=400)
+    weight = {(reason.kind, reason.name): reason.weight for movie in found for reason in movie.reasons}
+    rarest = max(value for (kind, _), value in weight.items() if kind == "has_keyword")
+    assert rarest < 1.6 * weight["directed", "Christopher Nolan"]
+
+
+def test_unknown_links_are_refused(exact):
+    with pytest.raises(DataInvalidError, match=r"movies share nothing over \['has_genre'\]"):
+        exact.hybrid("Inception", links=["has_genre"])
 
 
 def test_titles_pages_and_counts(database, plain):

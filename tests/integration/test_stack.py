@@ -333,7 +333,7 @@ def test_the_password_of_a_server_elsewhere_is_changed_with_the_old_one(local_st
     assert server_version(connect(local_store))
 
 
-def test_notebooks_run_against_servers_that_something_else_started(local_stack, tmp_path):
+def test_notebooks_run_against_servers_that_something_else_started(local_stack, local_store, tmp_path):
     """A second local stack stands in for compose's servers, or remote ones: the run starts and stops nothing."""
     repository = local_stack.model_repository
     environment = {
@@ -343,6 +343,8 @@ def test_notebooks_run_against_servers_that_something_else_started(local_stack, 
         "WORKSHOP_MODEL_REPOSITORY": str(repository),
         "WORKSHOP_TRITON_HTTP_PORT": str(local_stack.triton_http_port),
         "WORKSHOP_TRITON_GRPC_PORT": str(local_stack.triton_grpc_port),
+        "WORKSHOP_ARANGO_PORT": str(local_store.arango_port),
+        "WORKSHOP_ARANGO_PASSWORD": local_store.stack_password_file.read_text(encoding="ascii").strip(),
     }
     command = [sys.executable, "scripts/run_notebooks.py", "00", "--data-size", "tiny"]
     run = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -76,6 +76,12 @@ def test_served_vectors_are_those_of_the_file_and_close_to_fp32(embed, served, t
     assert (vectors * exact).sum(axis=1).min() >= 0.999
 
 
+def test_the_client_says_what_computes_a_model(client):
+    assert client.engine("sentence_bert") == "TorchScript by the local Python backend"
+    assert client.engine("text_embedding") == "an ensemble of other models"
+    assert client.engine("text_tokenizer") == "the python backend"
+
+
 def test_order_is_kept_over_many_requests(embed):
     texts = [f"film {n} " + "again " * (n % 50) for n in range(300)]
     vectors = embed(texts)
@@ -102,6 +108,12 @@ def test_the_classic_demonstration(client):
     answers = ZeroShotClassifier(client)(TEXTS[:3], LABELS)
     assert [answer.labels[0] for answer in answers] == ["politics", "space and science", "business"]
     assert all(abs(answer.probabilities.sum() - 1) < 1e-5 for answer in answers)
+
+
+def test_progress_is_told_until_all_texts_are_classified(client):
+    told = []
+    ZeroShotClassifier(client)(TEXTS * 9, LABELS, progress=lambda done, wanted: told.append((done, wanted)))
+    assert told == [(32, 45), (45, 45)]
 
 
 def test_served_scores_are_those_of_the_file(client, served, tokenizer):

@@ -1,37 +1,121 @@
-"""How good are "movies like this one"? Judged by what the recommender was not shown: genres and keywords."""
+"""How good are "movies like this one"? Judged by genres and keywords, which the recommender must not have been shown.
+
+A recommender that reads genres or keywords itself is judged by what it was made to leave out: :func:`left_out_terms`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from workshop.data.movies import Movie
+from workshop.recommend.movies import HYBRID_TERMS, LINKS, MovieRecommender, Weights
+from workshop.recommend.recommendation import Recommendation
+from workshop.store.bulk import Progress
+
+Judge = Literal["genres", "keywords"]
+Candidates = Mapping[str, Sequence[Recommendation]]
+"""Everything ``hybrid`` considered, with the terms of its score, by the key of the movie it was asked for."""
 
 Neighbours = Mapping[str, Sequence[str]]
 """Keys of the recommended movies, best first, by the key of the movie they were recommended for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Relevance:
-    """Means over all recommended pairs: Jaccard index of the genres, and number of keywords in common."""
+    """How well the recommendations of each movie fit it, both float64 ``[movies]``, means over its recommendations.
 
-    genre_overlap: float
-    shared_keywords: float
+    Attributes:
+        genre_overlaps: Jaccard index of the genres.
+        keywords_shared: number of keywords in common.
+    """
+
+    genre_overlaps: np.ndarray
+    keywords_shared: np.ndarray
+
+    @property
+    def genre_overlap(self) -> float:
+        """Mean over the movies."""
+        return float(self.genre_overlaps.mean())
+
+    @property
+    def shared_keywords(self) -> float:
+        """Mean over the movies."""
+        return float(self.keywords_shared.mean())
+
+    def by(self, judge: Judge) -> np.ndarray:
+        """What ``judge`` says of each movie."""
+        return self.genre_overlaps if judge == "genres" else self.keywords_shared
 
 
 def relevance(neighbours: Neighbours, movies: Mapping[str, Movie]) -> Relevance:
-    """Judge recommendations. A pair of movies without any genre counts as no overlap."""
+    """Judge recommendations. A pair of movies without any genre has no overlap, nor has an empty list."""
     overlaps, shared = [], []
     for key, others in neighbours.items():
         genres, keywords = set(movies[key].genres), set(movies[key].keywords)
-        for other in others:
-            union = genres.union(movies[other].genres)
-            overlaps.append(len(genres.intersection(movies[other].genres)) / len(union) if union else 0.0)
-            shared.append(len(keywords.intersection(movies[other].keywords)))
-    return Relevance(float(np.mean(overlaps)), float(np.mean(shared)))
+        unions = [genres.union(movies[other].genres) for other in others]
+        common = [len(genres.intersection(movies[other].genres)) for other in others]
+        pairs = [number / len(union) if union else 0.0 for number, union in zip(common, unions, strict=True)]
+        overlaps.append(np.mean(pairs or [0.0]))
+        shared.append(np.mean([len(keywords.intersection(movies[other].keywords)) for other in others] or [0.0]))
+    return Relevance(np.array(overlaps), np.array(shared))
+
+
+def left_out_terms(
+    recommender: MovieRecommender,
+    movies: Sequence[Movie],
+    judge: Judge,
+    *,
+    pool: int = 100,
+    progress: Progress | None = None,
+) -> Candidates:
+    """All candidates of the hybrid query, made without what will judge them.
+
+    With ``keywords`` as the judge they are no links; with ``genres`` the genre overlap, which they alone make, is 0.
+
+    Args:
+        recommender: whose hybrid it is.
+        movies: the movies to ask for.
+        judge: what is left out.
+        pool: as in ``hybrid``.
+        progress: called with the number of movies done and the number of all.
+
+    Raises:
+        StoreSchemaError: a movie has no embedding yet.
+    """
+    links = [link for link in LINKS if not (judge == "keywords" and link == "has_keyword")]
+    every = {}
+    for done, movie in enumerate(movies, start=1):
+        found = recommender.hybrid(movie.title, year=movie.year, limit=2 * pool, pool=pool, links=links)
+        every[movie.key] = [_without_genres(candidate) for candidate in found] if judge == "genres" else found
+        if progress:
+            progress(done, len(movies))
+    return every
+
+
+def ranked(candidates: Candidates, weights: Weights, k: int = 10) -> Neighbours:
+    """The ``k`` best candidates of each movie by their terms, weighted; the smaller key wins a tie."""
+    by_term = dict(zip(HYBRID_TERMS, (weights.text, weights.graph, weights.genre), strict=True))
+
+    def order(candidate: Recommendation) -> tuple[float, str]:
+        return -sum(weight * candidate.terms[name] for name, weight in by_term.items()), candidate.key
+
+    return {key: [candidate.key for candidate in sorted(found, key=order)[:k]] for key, found in candidates.items()}
+
+
+def choose_weights(
+    candidates: Candidates, movies: Mapping[str, Movie], judge: Judge, grid: Iterable[Weights], k: int = 10
+) -> Weights:
+    """The weights of ``grid`` whose recommendations ``judge`` likes best; the first ones win a tie."""
+    return max(grid, key=lambda weights: relevance(ranked(candidates, weights, k), movies).by(judge).mean())
+
+
+def _without_genres(candidate: Recommendation) -> Recommendation:
+    return replace(candidate, terms={**candidate.terms, "genre_overlap": 0.0})
 
 
 def random_neighbours(keys: Sequence[str], movies: Mapping[str, Movie], k: int, seed: int = 0) -> Neighbours:

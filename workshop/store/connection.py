@@ -124,6 +124,15 @@ def server_version(database: StandardDatabase) -> str:
         return str(database.version())
 
 
+def server_name(database: StandardDatabase) -> str:
+    """Which server answers, such as ``"ArangoDB 3.12.6"`` or ``"aqlite 1.0.0 (speaks ArangoDB 3.12.6)"``."""
+    with store_errors("ask the store what it is"):
+        answer = database.version(details=True)
+    stand_in = answer["details"].get("aqlite-version")
+    spoken = f"ArangoDB {answer['version']}"
+    return f"aqlite {stand_in} (speaks {spoken})" if stand_in else spoken
+
+
 @contextmanager
 def store_errors(action: str) -> Iterator[None]:
     """Turn what python-arango and its HTTP library raise inside the block into the workshop's store errors.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,8 @@ class ZeroShotClassifier:
         texts: Sequence[str],
         labels: Sequence[str] | Sequence[Sequence[str]],
         template: str = HYPOTHESIS_TEMPLATE,
+        *,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Classification]:
         """Score labels for each text.
 
@@ -54,6 +56,7 @@ class ZeroShotClassifier:
             texts: the texts; empty ones are allowed, and what exceeds the model's longest input is cut.
             labels: one list of labels for all texts, or one list per text; the lists may differ in length.
             template: the hypothesis, with ``{}`` where the label goes.
+            progress: called with the number of texts done and the number of all.
 
         Returns:
             One classification per text, in the order of ``texts``.
@@ -69,9 +72,13 @@ class ZeroShotClassifier:
         rows = self.client.signature(self.model).max_batch_size
         groups = list(_groups(texts, label_sets, rows))
         requests = (_request(texts, label_sets, group, template) for group in groups)
+        done = 0
         for group, answer in zip(groups, self.client.infer_many(self.model, requests), strict=True):
             for row, index in enumerate(group):
                 results[index] = _ranked(label_sets[index], answer["SCORES"][row], answer["PROBABILITIES"][row])
+            done += len(group)
+            if progress:
+                progress(done, len(texts))
         return results
 
 

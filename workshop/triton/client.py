@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+FORMATS = {"pytorch": "TorchScript", "onnxruntime": "ONNX"}
+"""What the file of a model is called, by the backend that reads it."""
+
 
 class TritonClient:
     """Talks to one Triton server over one reused connection.
@@ -222,6 +225,22 @@ class TritonClient:
             )
             self._signatures[model] = read_signature(config)
         return self._signatures[model]
+
+    def engine(self, model: str) -> str:
+        """What computes a loaded model, in words, such as ``TorchScript by the local Python backend``.
+
+        Triton loads a backend from a shared library or, as the local stack's, from a ``model.py``; the served
+        configuration names it in ``runtime``.
+        """
+        config = self._about(
+            model, lambda: self._transport.config(model, self.timeout), f"configuration of model {model!r}"
+        )
+        if config.platform == "ensemble":
+            return "an ensemble of other models"
+        if config.backend not in FORMATS:
+            return f"the {config.backend} backend"
+        by = "the local Python backend" if config.runtime.endswith(".py") else "NVIDIA's own backend"
+        return f"{FORMATS[config.backend]} by {by}"
 
     # --- inference --------------------------------------------------------------------------------------------
     def infer(
