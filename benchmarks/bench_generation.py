@@ -26,6 +26,7 @@ from workshop.triton.client import TritonClient
 FIRST_TOKEN_BAR, RATE_BAR, QUANTISED_BAR, BATCH_BAR, CANCEL_BAR = 0.4, 20.0, 80.0, 4.0, 1
 TOKENS, ROUNDS, CANCELS = 48, 5, 8
 GENERATOR, BF16, QUANTISED = "generator", "generator_bf16", "generator_q4"
+PRECISION = {GENERATOR: "fp32", BF16: "bf16"}
 PROMPTS = [
     f"Write about {thing}." for thing in ("the sea", "bread", "a map", "winter", "bees", "iron", "music", "rain")
 ]
@@ -94,18 +95,29 @@ def memory_bandwidth() -> float:
     return block.nbytes / min(seconds) / 1e9
 
 
+def best_torch(figures: dict[str, tuple[float, float]]) -> str:
+    """The torch engine that streams faster: bf16 reads half the bytes, with units that not every processor has."""
+    return max(PRECISION, key=lambda name: figures[name][1])
+
+
 def first_token(figures: dict[str, tuple[float, float]]) -> dict:
-    value = figures[BF16][0]
-    note = f"bf16; fp32 {figures[GENERATOR][0]:.3f} s, 4-bit llama.cpp {figures[QUANTISED][0]:.3f} s; p50 of {ROUNDS}"
+    best = best_torch(figures)
+    seconds = {PRECISION[name]: figures[name][0] for name in PRECISION}
+    note = f"{PRECISION[best]}, the faster one here; " + ", ".join(f"{n} {s:.3f} s" for n, s in seconds.items())
+    note += f", 4-bit llama.cpp {figures[QUANTISED][0]:.3f} s; p50 of {ROUNDS}"
+    value = figures[best][0]
     return line("stream_first_token", value, "s", f"<= {FIRST_TOKEN_BAR} s", value <= FIRST_TOKEN_BAR, note)
 
 
 def rate(figures: dict[str, tuple[float, float]], bandwidth: float) -> dict:
-    value, quantised = figures[BF16][1], figures[QUANTISED][1]
-    megabytes = {"bf16": 269, "4-bit": 98}
+    best = best_torch(figures)
+    value, quantised = figures[best][1], figures[QUANTISED][1]
+    megabytes = {"fp32": 538, "bf16": 269, "4-bit": 98}
     bounds = ", ".join(f"{name} {1000 * bandwidth / size:.0f}" for name, size in megabytes.items())
     note = (
-        f"torch bf16, one stream; fp32 {figures[GENERATOR][1]:.1f}, 4-bit llama.cpp {quantised:.1f} (bar "
+        f"torch, one stream, {PRECISION[best]}, the faster one here; "
+        + ", ".join(f"{PRECISION[name]} {figures[name][1]:.1f}" for name in PRECISION)
+        + f", 4-bit llama.cpp {quantised:.1f} (bar "
         f"{QUANTISED_BAR:g}); one core reads {bandwidth:.1f} GB/s, which would allow {bounds} tokens/s"
     )
     holds = value >= RATE_BAR and quantised >= QUANTISED_BAR

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 import tiny_hub
+import torch
 import yaml
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from hypothesis import given
@@ -27,6 +28,7 @@ from workshop.triton.repository import complete_models, read_config
 sys.path.append(str(Path(workshop.text.generation.__file__).parent / "served"))  # as the Python backend does
 
 from generation_options import read_options
+from generation_packed import PackedLinear, pack_linears
 from generation_rows import Prompts, StopScanner
 from generation_torch import TorchEngine
 
@@ -232,9 +234,22 @@ def test_a_cancelled_row_makes_no_further_token_and_its_neighbour_goes_on(genera
     assert "".join(piece.text for piece in pieces[1]) == "".join(piece.text for piece in alone)
 
 
+@pytest.mark.parametrize("shape", [(1, 6), (8, 6), (3, 5, 6), (300, 6)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_computes_what_the_layer_does(shape, bias):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 4, bias=bias), torch.nn.Linear(4, 4).bfloat16())
+    model.requires_grad_(False)
+    inputs, layer, half = torch.randn(shape), model[0], model[1]
+    pack_linears(model)
+    assert isinstance(model[0], PackedLinear)
+    assert model[1] is half, "other precisions stay as they are"
+    assert torch.allclose(model[0](inputs), layer(inputs), atol=1e-6)
+
+
 def test_a_closed_engine_lets_its_weights_go(generator):
     engine, rows = engine_and_rows(generator, "the sea")
-    weights = [weakref.ref(parameter) for parameter in engine._model.parameters()]
+    weights = [weakref.ref(layer) for layer in engine._model.modules()]
     list(engine.generate(rows, lambda row: False))
     engine.close()
     gc.collect()

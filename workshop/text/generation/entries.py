@@ -26,7 +26,13 @@ DATA_DIR_VARIABLE = "WORKSHOP_DATA_DIR"
 DEFAULT_MAX_LENGTH = 15
 
 _SERVED = Path(__file__).parent / "served"
-_GENERATION_FILES = ("generation_options.py", "generation_rows.py", "generation_torch.py", "generation_llama_cpp.py")
+_GENERATION_FILES = (
+    "generation_options.py",
+    "generation_rows.py",
+    "generation_torch.py",
+    "generation_packed.py",
+    "generation_llama_cpp.py",
+)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from generation_packed import pack_linears
 from generation_rows import Piece, Row, StopScanner
 from tokenizers.decoders import DecodeStream
 from transformers import (
@@ -37,13 +38,14 @@ class TorchEngine:
         self._device = device
         self._tokenizer = tokenizer
         self._model = AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[precision], local_files_only=True)
-        self._model.eval().to(device)
+        self._model.eval().requires_grad_(False).to(device)
         self.context: int = self._model.config.max_position_embeddings
         ends = self._model.generation_config.eos_token_id
         self._ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
         pad = tokenizer.pad_token_id
         self._pad = pad if pad is not None else min(self._ends, default=0)  # masked out, so any token would do
         self._takes = set(inspect.signature(self._model.forward).parameters)
+        pack_linears(self._model)
 
     def generate(self, rows: Sequence[Row], is_cancelled: Callable[[int], bool]) -> Iterator[list[Piece]]:
         """Generate all rows as one left-padded batch; a row leaves the batch when it ends.
