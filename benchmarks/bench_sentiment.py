@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import tempfile
 import time
@@ -24,7 +23,6 @@ from workshop.text.sources import minilm_source
 from workshop.triton.client import TritonClient
 
 REVIEWS, ROUNDS, BAR = 256, 7, 0.835
-PYTHON_MODELS = ("rapids_tokenizer", "sentiment_postprocessing")
 
 
 def measure(ids: set[str]) -> Iterator[dict]:
@@ -64,10 +62,7 @@ def sentiment_accuracy() -> dict:
 def sentiment_onnx() -> dict:
     """Reviews per second through the ONNX ensemble and through the TorchScript one, in turns on one server."""
     with tempfile.TemporaryDirectory() as directory:
-        source = load_settings().model_repository
         settings = private_settings(Path(directory) / "stack", model_repository=Path(directory) / "repository")
-        for name in PYTHON_MODELS:
-            shutil.copytree(source / name, settings.model_repository / name)
         prepare_sentiment(settings)
         texts = load_movie_snippets(settings, "default").texts[:REVIEWS]
         names = [END_TO_END_ONNX.name, END_TO_END_PYTORCH.name]

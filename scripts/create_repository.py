@@ -2,7 +2,8 @@
 """Put Hub models into Triton's model repository: text generators and text classifiers on the Python backend.
 
 Without models named: facebook/opt-125m, gpt2 and distilbert-base-uncased-finetuned-sst-2-english where they can be had,
-otherwise the SmolLM2 generator, whose weights need no model hub. Nothing is written unless every model was found.
+otherwise the SmolLM2 generator and the project's sentiment classifier, which need no model hub. Nothing is written
+unless every model was found.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from workshop.text.generation.entries import (
 )
 from workshop.text.generation.hub import HubModel, find_hub_model
 from workshop.text.generation.smollm2 import GGUF_FILE, NAME, prepare_smollm2, smollm2_folder
+from workshop.text.sentiment.prepare import prepare_sentiment
+from workshop.text.sentiment.signatures import SENTIMENT_CLASSIFIER, SENTIMENT_MODELS
+from workshop.triton.repository import read_config
 
 DEFAULT_GENERATORS = ("facebook/opt-125m", "gpt2")
 DEFAULT_CLASSIFIERS = ("distilbert-base-uncased-finetuned-sst-2-english",)
@@ -41,10 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
                     remove_entry(name, repository)
                 print(f"{'would remove' if options.dry_run else 'removed'} {repository / name}")
             return 0
-        entries = collect(options, settings)
+        entries, with_sentiment = collect(options, settings)
         if not entries:
             raise RepositoryError("no model is left to write", hint="name one: --gen-models or --class-models")
         check_entries(entries, repository)
+        if with_sentiment:
+            place_sentiment(settings.model_copy(update={"model_repository": repository}), dry_run=options.dry_run)
         for entry in entries:
             if not options.dry_run:
                 write_entry(entry, repository)
@@ -82,22 +88,44 @@ def _names(text: str) -> list[str]:
     return [name for name in (part.strip() for part in text.split(",")) if name]
 
 
-def collect(options: argparse.Namespace, settings: Settings) -> list[Entry]:
-    """The entries of the models that were named, or of the default set, in which a model may be missing."""
+def collect(options: argparse.Namespace, settings: Settings) -> tuple[list[Entry], bool]:
+    """The entries of the models that were named, or of the default set, in which a model may be missing.
+
+    Also says whether the project's own classifier takes the place of the default ones.
+    """
     named = options.gen_models or options.class_models
     download = not options.dry_run
     generators = [_generator(model, settings, download=download) for model in options.gen_models]
     classifiers = [find_hub_model(model, "text-classification", download=download) for model in options.class_models]
+    with_sentiment = False
     if not named and options.engine == "torch":
         generators = _those_found(DEFAULT_GENERATORS, "text-generation", download=download)
         classifiers = _those_found(DEFAULT_CLASSIFIERS, "text-classification", download=download)
-        if not classifiers:
-            print("no classifier: none comes without the model hub; --class-models takes any folder")
+        with_sentiment = not classifiers
+        if with_sentiment:
+            print(f"classifier: {SENTIMENT_CLASSIFIER.name}, whose weights come with the project")
     if not generators and not named:
         print(f"generator: {NAME}, whose weights come from a package")
         generators = [_generator(NAME, settings, download=download)]
     entries = [entry for model in generators for entry in _generator_entries(model, options, settings)]
-    return entries + [classifier_entry(model, settings.data_dir) for model in classifiers]
+    return entries + [classifier_entry(model, settings.data_dir) for model in classifiers], with_sentiment
+
+
+def place_sentiment(settings: Settings, *, dry_run: bool) -> None:
+    """Place the project's sentiment classifier with the models that it chains.
+
+    Raises:
+        RepositoryError: the repository has another model under one of their names.
+    """
+    for signature in SENTIMENT_MODELS:
+        folder = settings.model_repository / signature.name
+        if folder.exists() and read_config(folder) != signature.to_config():
+            raise RepositoryError(f"{folder} is there and is another model; it is left as it is", hint="rename it")
+    if not dry_run:
+        prepare_sentiment(settings)
+    said = "would write" if dry_run else "wrote"
+    steps = ", ".join(step.model for step in SENTIMENT_CLASSIFIER.steps)
+    print(f"{said} {settings.model_repository / SENTIMENT_CLASSIFIER.name} (chains {steps})")
 
 
 def _generator_entries(model: HubModel, options: argparse.Namespace, settings: Settings) -> list[Entry]:

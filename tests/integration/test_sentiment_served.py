@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from workshop.errors import InferenceError, ServingError, TensorTypeError
 from workshop.settings import PROJECT_ROOT
+from workshop.text.generation.client import classify
 from workshop.text.prepare import prepare_sentence_bert
 from workshop.text.sentiment import wordpiece
 from workshop.text.sentiment.checkpoint import load_published
@@ -94,6 +95,13 @@ def test_raw_answers_have_the_shapes_of_the_signature(client, ensemble):
     assert answer["probability"].shape == (3, 1)
     assert answer["probability"][1, 0] == 0
     assert not answer["truncated"].any()
+
+
+def test_the_generic_clients_ask_the_classifier_by_prompt_and_score(client):
+    good, bad = classify(client, "sentiment", [GOOD, BAD])
+    raw = client.infer("end_to_end_onnx", {"product_reviews": [[GOOD], [BAD]]})
+    assert (good.label, bad.label) == ("positive", "negative")
+    assert np.allclose([good.score, bad.score], raw["probability"][:, 0], atol=1e-6)
 
 
 def test_the_tokenizer_gives_rows_of_256_and_the_number_of_tokens(client):

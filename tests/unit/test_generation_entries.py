@@ -117,6 +117,27 @@ def test_a_gated_model_says_how_to_get_access(create, monkeypatch):
     assert not list(repository.iterdir())
 
 
+@pytest.mark.slow
+def test_without_models_named_and_without_a_hub_the_own_ones_are_written(create):
+    status, output, repository = create()
+    assert status == 0
+    assert "left out gpt2" in output
+    assert f"generator: {smollm2.NAME}, whose weights come from a package" in output
+    assert "classifier: sentiment, whose weights come with the project" in output
+    assert {smollm2.NAME, f"{smollm2.NAME}_stream", "sentiment"} <= set(complete_models(repository))
+
+
+def test_another_model_called_sentiment_is_left_as_it_is(create):
+    _, _, repository = create("--dry-run")
+    (repository / "sentiment").mkdir()
+    (repository / "sentiment" / "config.pbtxt").write_text('name: "sentiment"\nbackend: "python"\n')
+    before = files(repository)
+    status, output, _ = create()
+    assert status == 1
+    assert "is another model; it is left as it is" in output
+    assert files(repository) == before
+
+
 @pytest.mark.parametrize(
     ("missing", "message"),
     [("tokenizer.json", "no tokenizer"), ("model.safetensors", "no weights"), ("config.json", "has no config.json")],

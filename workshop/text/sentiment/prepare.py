@@ -13,7 +13,7 @@ from workshop.export.gates import Inputs, is_current
 from workshop.export.onnx import export_and_save, export_traced
 from workshop.export.torchscript import trace_and_save
 from workshop.files import replacing, sha256_of, write_text
-from workshop.settings import Settings
+from workshop.settings import PROJECT_ROOT, Settings
 from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
 from workshop.text.sentence_bert import load_sentence_bert, token_vectors
@@ -23,6 +23,7 @@ from workshop.text.sentiment.signatures import (
     END_TO_END_ONNX,
     END_TO_END_PYTORCH,
     RAPIDS_TOKENIZER,
+    SENTIMENT_CLASSIFIER,
     SENTIMENT_ONNX,
     SENTIMENT_POSTPROCESSING,
     SENTIMENT_PYTORCH,
@@ -79,7 +80,9 @@ def prepare_sentiment(settings: Settings, *, weights: Path | None = None, force:
         )
     _place_tokenizer(source.tokenizer_file, settings.model_repository)
     write_config(SENTIMENT_POSTPROCESSING, settings.model_repository)
-    for ensemble in (END_TO_END_PYTORCH, END_TO_END_ONNX):
+    for signature in (RAPIDS_TOKENIZER, SENTIMENT_POSTPROCESSING):
+        _place_code(signature, settings.model_repository)
+    for ensemble in (END_TO_END_PYTORCH, END_TO_END_ONNX, SENTIMENT_CLASSIFIER):
         _place_ensemble(ensemble, settings.model_repository)
     return sidecars
 
@@ -181,6 +184,13 @@ def _place_tokenizer(tokenizer_json: Path, repository: Path) -> None:
         aside.write_bytes(tokenizer_json.read_bytes())
     write_text(folder / WORDPIECE_FILE, Path(wordpiece.__file__).read_text(encoding="utf-8"))
     write_config(RAPIDS_TOKENIZER, repository)
+
+
+def _place_code(signature: ModelSignature, repository: Path) -> None:
+    """Copy a Python model's code from the project's own repository into another one."""
+    code = Path(signature.name, "1", "model.py")
+    if not (repository / code).is_file():
+        write_text(repository / code, (PROJECT_ROOT / "model_repository" / code).read_text(encoding="utf-8"))
 
 
 def _place_ensemble(ensemble: ModelSignature, repository: Path) -> None:

@@ -6,6 +6,8 @@ TorchScript or as ONNX), and a step that turns logits into an answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from workshop.text.encoding import TOKENIZER_FILE
@@ -25,6 +27,7 @@ _ANSWER = (
     TensorSpec("review_index", "INT64", (1,)),
     TensorSpec("truncated", "BOOL", (1,)),
 )
+_SAME_NAMES = MappingProxyType({spec.name: spec.name for spec in _ANSWER})
 
 RAPIDS_TOKENIZER = ModelSignature(
     name="rapids_tokenizer",
@@ -75,27 +78,32 @@ SENTIMENT_POSTPROCESSING = ModelSignature(
 )
 
 
-def _end_to_end(name: str, model: ModelSignature) -> ModelSignature:
-    """Reviews to answers through the tokenizer, ``model`` and the post-processing."""
+def _end_to_end(
+    name: str, model: ModelSignature, reviews: str = _REVIEWS.name, answers: Mapping[str, str] = _SAME_NAMES
+) -> ModelSignature:
+    """Reviews to answers through the tokenizer, ``model`` and the post-processing.
+
+    ``reviews`` is the ensemble's name for its input, ``answers`` its names for the outputs that it hands out.
+    """
     ids, mask = model.inputs
     (logits,) = model.outputs
     return ModelSignature(
         name=name,
         platform="ensemble",
-        inputs=(_REVIEWS,),
-        outputs=_ANSWER,
+        inputs=(replace(_REVIEWS, name=reviews),),
+        outputs=tuple(replace(spec, name=answers[spec.name]) for spec in _ANSWER if spec.name in answers),
         max_batch_size=BATCH_LIMIT,
         steps=(
             EnsembleStep(
                 RAPIDS_TOKENIZER.name,
-                {"product_reviews": "product_reviews"},
+                {_REVIEWS.name: reviews},
                 {"input_ids": "input_ids", "attention_mask": "attention_mask", "metadata": "metadata"},
             ),
             EnsembleStep(model.name, {ids.name: "input_ids", mask.name: "attention_mask"}, {logits.name: "logits"}),
             EnsembleStep(
                 SENTIMENT_POSTPROCESSING.name,
                 {"logits": "logits", "metadata": "metadata"},
-                {spec.name: spec.name for spec in _ANSWER},
+                answers,
             ),
         ),
     )
@@ -103,6 +111,8 @@ def _end_to_end(name: str, model: ModelSignature) -> ModelSignature:
 
 END_TO_END_PYTORCH = _end_to_end("end_to_end_pytorch", SENTIMENT_PYTORCH)
 END_TO_END_ONNX = _end_to_end("end_to_end_onnx", SENTIMENT_ONNX)
+# under the names of the generic classifiers, for their clients
+SENTIMENT_CLASSIFIER = _end_to_end("sentiment", SENTIMENT_ONNX, "prompt", {"label": "label", "probability": "score"})
 
 SENTIMENT_MODELS = (
     RAPIDS_TOKENIZER,
@@ -111,6 +121,7 @@ SENTIMENT_MODELS = (
     SENTIMENT_POSTPROCESSING,
     END_TO_END_PYTORCH,
     END_TO_END_ONNX,
+    SENTIMENT_CLASSIFIER,
 )
 
 
