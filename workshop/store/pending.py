@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from arango.collection import StandardCollection
 from arango.database import StandardDatabase
 
 from workshop.store.bulk import Document, Progress, upsert
@@ -76,7 +77,7 @@ def compute_pending(
     seen = stored = taken = 0
 
     def store(documents: list[Document]) -> int:
-        if documents:
+        if documents and not stored:  # what follows has the same length
             _make_room(database, collection, len(documents[0][EMBEDDING]))
         return upsert(database, collection, documents).written
 
@@ -99,12 +100,16 @@ def compute_pending(
     return PendingReport(stored, total - wanted, seen - taken, time.monotonic() - started)
 
 
+def embedding_indexes(target: StandardCollection) -> list[dict[str, Any]]:
+    """The vector indexes over a collection's embeddings, as the server describes them."""
+    return [index for index in target.indexes() if index["type"] == "vector" and index["fields"] == [EMBEDDING]]
+
+
 def _make_room(database: StandardDatabase, collection: str, dimension: int) -> None:
     target = database.collection(collection)
     with store_errors(f"make room in {collection!r} for vectors of {dimension} numbers"):
-        for index in target.indexes():
-            ours = index["type"] == "vector" and index["fields"] == [EMBEDDING]
-            if ours and index["params"]["dimension"] != dimension:
+        for index in embedding_indexes(target):
+            if index["params"]["dimension"] != dimension:
                 target.delete_index(index["id"])
 
 

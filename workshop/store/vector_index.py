@@ -19,6 +19,7 @@ from arango.exceptions import IndexCreateError
 from workshop.errors import DataInvalidError
 from workshop.store.connection import server_version, store_errors
 from workshop.store.embeddings import EMBEDDING
+from workshop.store.pending import embedding_indexes
 from workshop.store.queries import run_query
 
 logger = logging.getLogger(__name__)
@@ -133,9 +134,7 @@ def _vectors(database: StandardDatabase, collection: str) -> tuple[int, int]:
 
 def _existing(target: StandardCollection, dimension: int, n_lists: int) -> int | None:
     """``nLists`` of an index that fits; one that does not is dropped."""
-    for index in target.indexes():
-        if index["type"] != "vector" or index["fields"] != [EMBEDDING]:
-            continue
+    for index in embedding_indexes(target):
         params: dict[str, Any] = index["params"]
         fits = params["dimension"] == dimension and 0.5 <= params["nLists"] / n_lists <= 2
         if fits and params["metric"] == "cosine" and index.get("training_state", "ready") == "ready":
