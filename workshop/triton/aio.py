@@ -14,7 +14,6 @@ from tritonclient.utils import InferenceServerException
 
 from workshop.errors import (
     ModelNotFoundError,
-    ModelNotReadyError,
     ServerUnreachableError,
     ServingError,
     ServingTimeoutError,
@@ -31,7 +30,7 @@ from workshop.triton.calls import (
     whole,
 )
 from workshop.triton.endpoint import Endpoint, Tls
-from workshop.triton.failures import absence, translate, without_index
+from workshop.triton.failures import absence, silent, translate, unready, without_index
 from workshop.triton.grpc_transport import metadata, options, outputs_of, states_of
 from workshop.triton.signature import ModelSignature, read_signature
 from workshop.triton.tensors import prepare_inputs
@@ -126,16 +125,12 @@ class AsyncTritonClient:
         deadline = Deadline(timeout)
         while not await self.is_live(timeout=deadline.limit()):
             if deadline.is_over:
-                raise ServerUnreachableError(
-                    f"no Triton server answered at {self.url} within {timeout:.0f} s", hint="make up, then make status"
-                )
+                raise silent(self.url, timeout)
             await asyncio.sleep(deadline.limit(POLL_SECONDS))
         for model in models:
             while not await self._is_ready_now(model, deadline):
                 if deadline.is_over:
-                    raise ModelNotReadyError(
-                        f"model {model!r} at {self.url} was not ready within {timeout:.0f} s", hint="make status"
-                    )
+                    raise unready(model, self.url, timeout)
                 await asyncio.sleep(deadline.limit(POLL_SECONDS))
 
     async def _is_ready_now(self, model: str, deadline: Deadline) -> bool:

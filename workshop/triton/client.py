@@ -33,12 +33,14 @@ from workshop.triton.calls import (
 )
 from workshop.triton.connection import connect
 from workshop.triton.endpoint import Endpoint, ProtocolName, Tls
-from workshop.triton.failures import absence, translate, without_index
+from workshop.triton.failures import absence, silent, translate, unready, without_index
 from workshop.triton.signature import ModelSignature, read_signature
 from workshop.triton.tensors import prepare_inputs
 from workshop.triton.transport import ModelState, Parameters, Pending, Request, Streamed
 
 if TYPE_CHECKING:
+    from tritonclient.grpc import model_config_pb2 as pb
+
     from workshop.settings import Settings
 
 Result = TypeVar("Result")
@@ -169,16 +171,12 @@ class TritonClient:
         deadline = Deadline(timeout)
         while not self.is_live(timeout=deadline.limit()):
             if deadline.is_over:
-                raise ServerUnreachableError(
-                    f"no Triton server answered at {self.url} within {timeout:.0f} s", hint="make up, then make status"
-                )
+                raise silent(self.url, timeout)
             time.sleep(deadline.limit(POLL_SECONDS))
         for model in models:
             while not self._is_ready_now(model, deadline):
                 if deadline.is_over:
-                    raise ModelNotReadyError(
-                        f"model {model!r} at {self.url} was not ready within {timeout:.0f} s", hint="make status"
-                    )
+                    raise unready(model, self.url, timeout)
                 time.sleep(deadline.limit(POLL_SECONDS))
 
     def _is_ready_now(self, model: str, deadline: Deadline) -> bool:
@@ -220,10 +218,7 @@ class TritonClient:
             fresh: ask the server again, since another client may have loaded something else under that name.
         """
         if fresh or model not in self._signatures:
-            config = self._about(
-                model, lambda: self._transport.config(model, self.timeout), f"configuration of model {model!r}"
-            )
-            self._signatures[model] = read_signature(config)
+            self._signatures[model] = read_signature(self._config(model))
         return self._signatures[model]
 
     def engine(self, model: str) -> str:
@@ -232,15 +227,18 @@ class TritonClient:
         Triton loads a backend from a shared library or, as the local stack's, from a ``model.py``; the served
         configuration names it in ``runtime``.
         """
-        config = self._about(
-            model, lambda: self._transport.config(model, self.timeout), f"configuration of model {model!r}"
-        )
+        config = self._config(model)
         if config.platform == "ensemble":
             return "an ensemble of other models"
         if config.backend not in FORMATS:
             return f"the {config.backend} backend"
         by = "the local Python backend" if config.runtime.endswith(".py") else "NVIDIA's own backend"
         return f"{FORMATS[config.backend]} by {by}"
+
+    def _config(self, model: str) -> pb.ModelConfig:
+        return self._about(
+            model, lambda: self._transport.config(model, self.timeout), f"configuration of model {model!r}"
+        )
 
     # --- inference --------------------------------------------------------------------------------------------
     def infer(

@@ -132,6 +132,18 @@ def without_index(error: ServingError, second: Exception, url: str) -> ServingEr
     return error
 
 
+def silent(url: str, timeout: float) -> ServerUnreachableError:
+    """The error of a wait of ``timeout`` seconds in which no server answered."""
+    return ServerUnreachableError(
+        f"no Triton server answered at {url} within {timeout:.0f} s", hint="make up, then make status"
+    )
+
+
+def unready(model: str, url: str, timeout: float) -> ModelNotReadyError:
+    """The error of a wait of ``timeout`` seconds in which a model was not ready."""
+    return ModelNotReadyError(f"model {model!r} at {url} was not ready within {timeout:.0f} s", hint="make status")
+
+
 def _late(url: str, asked: str, text: str) -> ServingTimeoutError:
     said = f" ({text})" if text else ""
     return ServingTimeoutError(
