@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,7 +32,7 @@ from workshop.triton.calls import (
 )
 from workshop.triton.endpoint import Endpoint, Tls
 from workshop.triton.failures import absence, silent, translate, unready, without_index
-from workshop.triton.grpc_transport import metadata, options, outputs_of, states_of
+from workshop.triton.grpc_transport import AFTER_ERROR, metadata, options, outputs_of, states_of
 from workshop.triton.signature import ModelSignature, read_signature
 from workshop.triton.tensors import prepare_inputs
 from workshop.triton.transport import ModelState, Parameters, Request, arguments
@@ -220,6 +221,7 @@ class AsyncTritonClient:
             while True:
                 result, failure = await asyncio.wait_for(anext(answers), self.timeout)
                 if failure is not None:
+                    await _let_end(answers)
                     raise failure
                 yield outputs_of(result)
         except StopAsyncIteration:
@@ -255,6 +257,17 @@ class AsyncTritonClient:
             except Exception as second:
                 raise without_index(error, second, self.url) from error
             raise (absence(states, model, self.url) or error) from error
+
+
+async def _let_end(answers: AsyncIterator) -> None:
+    """Await the end of a failed stream: what is wrong with it is known, and a cancel would meet its last response."""
+
+    async def rest() -> None:
+        async for _ in answers:
+            pass
+
+    with suppress(asyncio.TimeoutError, InferenceServerException, grpc.RpcError):
+        await asyncio.wait_for(rest(), AFTER_ERROR)
 
 
 def _as_library_error(error: Exception) -> Exception:

@@ -23,6 +23,9 @@ _CHANNEL = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
+AFTER_ERROR = 0.5
+"""Seconds to await the last response of a request that failed: a model sends it at once, Triton itself sends none."""
+
 
 def options(endpoint: Endpoint) -> dict[str, object]:
     """What the library's clients take for an endpoint."""
@@ -124,14 +127,25 @@ class GrpcTransport:
                 except queue.Empty:
                     raise TimeoutError from None
                 if isinstance(answer, Exception):
+                    under_way -= _is_final_next(answers)
                     raise answer
                 response = answer.get_response()
                 final = response.parameters["triton_final_response"].bool_param
                 under_way -= final
                 yield Streamed(int(response.id), outputs_of(answer), final)
         finally:
-            client.stop_stream(cancel_requests=True)
+            # a cancel that meets a request's last response can make Triton 2.51 keep the model when it is unloaded
+            client.stop_stream(cancel_requests=under_way > 0)
             client.close()
 
     def close(self) -> None:
         self._client.close()
+
+
+def _is_final_next(answers: queue.SimpleQueue) -> bool:
+    """Whether the response after an error, which says itself not whether it is the last, ends its request."""
+    try:
+        answer = answers.get(timeout=AFTER_ERROR)
+    except queue.Empty:
+        return False
+    return not isinstance(answer, Exception) and answer.get_response().parameters["triton_final_response"].bool_param
