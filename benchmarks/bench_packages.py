@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -37,13 +38,25 @@ def client_import() -> tuple[float, bool, str]:
 
 def setup_warm() -> tuple[float, bool, str]:
     """Median seconds of ``make setup`` when nothing is left to do, and whether it kept to one line."""
+    # as typed in a terminal: a make that runs below another one tells of the folders it enters
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
+
+    def setup() -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["make", "setup"],
+            cwd=PROJECT_ROOT,
+            env=outside,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
     seconds, most = [], 0
-    subprocess.run(["make", "setup"], cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    setup()
     for _ in range(REPEATS):
         started = time.perf_counter()
-        done = subprocess.run(
-            ["make", "setup"], cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
-        )
+        done = setup()
         seconds.append(time.perf_counter() - started)
         most = max(most, len(done.stdout.splitlines()))
     return statistics.median(seconds), most <= 1, f"prints {most} line(s)"

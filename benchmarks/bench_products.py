@@ -48,7 +48,7 @@ from workshop.triton.client import TritonClient
 KNN_GRID = tuple(itertools.product((50, 100, 300, 1000), (5.0, 20.0, 50.0, 200.0)))
 EASE_GRID = (3.0, 10.0, 30.0, 100.0, 300.0)
 EXPONENT_GRID = (0.1, 0.2, 0.3, 0.4, 0.5)
-CATALOGUE_BAR_SECONDS, LIVE_BAR_MS = 60.0, 200.0
+CATALOGUE_BAR_SECONDS, LIVE_BAR_MS = 11.0, 170.0
 LIVE_PRODUCTS, LIVE_PARTNERS, WARM_UP = 60, 5, 10
 
 

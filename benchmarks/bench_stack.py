@@ -11,17 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from text_stack import TEXT_ENSEMBLES, text_settings
 
 from workshop import stack
-from workshop.errors import RepositoryError
-from workshop.settings import Settings
-from workshop.stack.private import private_settings
 from workshop.triton.client import TritonClient
 from workshop.triton.repository import complete_models
 
-START_BAR_SECONDS = 30.0
+START_BAR_SECONDS = 14.0
 MEMORY_BAR_GB = 1.5
-TEXT_ENSEMBLES = ("text_embedding", "zero_shot_text")  # with the models they are made of: every text model
 SENTENCE = "a storm keeps two rivals on an island where an old map leads to the ship of a lost king"
 LABELS = np.array([["business", "science", "politics", "sport", "family", "war", "music"]], dtype=object)
 
@@ -35,10 +32,10 @@ def measure(ids: set[str]) -> Iterator[dict]:
 
 
 def measure_start() -> dict:
-    """Start Triton with every complete model of the repository, and the store, from nothing."""
+    """Start Triton with every text model, and the store, from nothing."""
     with tempfile.TemporaryDirectory() as directory:
-        settings = private_settings(Path(directory))
-        models = require_models(settings)
+        settings = text_settings(Path(directory))
+        models = complete_models(settings.model_repository)
         start = time.perf_counter()
         with stack.running(settings) as statuses:
             seconds = time.perf_counter() - start
@@ -53,8 +50,7 @@ def measure_memory() -> dict:
     Pages that the processes share (the libraries) are counted once: the sum of the proportional set sizes.
     """
     with tempfile.TemporaryDirectory() as directory:
-        settings = private_settings(Path(directory))
-        require_models(settings)
+        settings = text_settings(Path(directory))
         with stack.running(settings, ["triton"], models=TEXT_ENSEMBLES) as (status,):
             with TritonClient.from_settings(settings) as client:
                 exercise(client)
@@ -71,22 +67,6 @@ def exercise(client: TritonClient) -> None:
         client.infer("text_embedding", {"TEXT": batch})
     for text in texts[:64:8]:
         client.infer("zero_shot_text", {"TEXT": np.array([[text]], dtype=object), "LABELS": LABELS})
-
-
-def require_models(settings: Settings) -> list[str]:
-    """The complete models of the repository.
-
-    Raises:
-        RepositoryError: the text models are not among them.
-    """
-    models = complete_models(settings.model_repository)
-    missing = sorted(set(TEXT_ENSEMBLES) - set(models))
-    if missing:
-        raise RepositoryError(
-            f"{settings.model_repository} lacks the traced weights of {', '.join(missing)}",
-            hint="run the trace notebooks first: make run NOTEBOOKS='01 02'",
-        )
-    return models
 
 
 def result(identifier: str, value: float, unit: str, bar: float, note: str, *, sound: bool) -> dict:

@@ -16,16 +16,16 @@ import torch
 import tritonclient.http as triton_http
 from peers import TextPeer, environment, exported_model
 from sklearn.metrics import roc_auc_score
+from text_stack import TEXT_ENSEMBLES, text_settings
 from transformers import AutoTokenizer
 
 from workshop import stack
 from workshop.data.movies import load_movies
 from workshop.export.torchscript import load_traced, trace_and_save
 from workshop.settings import Settings, load_settings
-from workshop.stack.private import private_settings
 from workshop.text.classifier import ZeroShotClassifier
 from workshop.text.embedder import TextEmbedder
-from workshop.text.prepare import prepare_sentence_bert, prepare_zero_shot, sentence_inputs, sentence_source
+from workshop.text.prepare import sentence_inputs, sentence_source
 from workshop.text.sentence_bert import load_sentence_bert
 from workshop.text.sources import cpu_has_bf16_units
 from workshop.triton.client import TritonClient
@@ -47,7 +47,6 @@ PEERS: dict[str, dict[str, str | None]] = {
     "bf16": {"bf16": None, "bf16 pool": None, "fastembed sorted": "fastembed"},
 }
 PEER_BATCHES = (8, 16, 32, 64, 128)
-MODELS = ("text_embedding", "zero_shot_text", "classic_bert")
 CLASSIC = ModelSignature(
     name="classic_bert",
     platform="pytorch_libtorch",
@@ -82,16 +81,12 @@ def measure(ids: set[str]) -> Iterator[dict]:
 def served() -> Iterator[tuple[Settings, TritonClient, TextEmbedder]]:
     """A stack of its own that serves the text models and the classic one."""
     with tempfile.TemporaryDirectory() as directory:
-        source_repository = load_settings().model_repository
-        settings = private_settings(Path(directory) / "stack", model_repository=Path(directory) / "repository")
-        for name in ("text_tokenizer", "zero_shot_tokenizer"):
-            code = settings.model_repository / name / "1" / "model.py"
-            code.parent.mkdir(parents=True)
-            code.write_text((source_repository / name / "1" / "model.py").read_text())
-        prepare_sentence_bert(settings)
-        prepare_zero_shot(settings)
+        settings = text_settings(Path(directory))
         trace_classic(settings)
-        with stack.running(settings, ["triton"], models=MODELS), TritonClient.from_settings(settings) as client:
+        with (
+            stack.running(settings, ["triton"], models=(*TEXT_ENSEMBLES, CLASSIC.name)),
+            TritonClient.from_settings(settings) as client,
+        ):
             yield settings, client, TextEmbedder(client)
 
 

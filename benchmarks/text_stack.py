@@ -1,0 +1,24 @@
+"""A stack of its own whose repository holds the text models, so that nothing needs to have been traced before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workshop.settings import Settings, load_settings
+from workshop.stack.private import private_settings
+from workshop.text.prepare import prepare_sentence_bert, prepare_zero_shot
+
+TEXT_ENSEMBLES = ("text_embedding", "zero_shot_text")  # with the models they are made of: every text model
+
+
+def text_settings(directory: Path) -> Settings:
+    """Trace the text models into ``directory``; the settings of a private stack that serves them."""
+    source_repository = load_settings().model_repository
+    settings = private_settings(directory / "stack", model_repository=directory / "repository")
+    for name in ("text_tokenizer", "zero_shot_tokenizer"):
+        code = settings.model_repository / name / "1" / "model.py"
+        code.parent.mkdir(parents=True)
+        code.write_text((source_repository / name / "1" / "model.py").read_text())
+    prepare_sentence_bert(settings)
+    prepare_zero_shot(settings)
+    return settings
