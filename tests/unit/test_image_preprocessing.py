@@ -11,7 +11,7 @@ from pictures import encoded, noise, unusable
 from PIL import Image
 
 from workshop.vision.preprocessing import PictureError, Preprocessing, decode
-from workshop.vision.signatures import EFFICIENTNET_LITE0, IMAGE_CLASSIFIER
+from workshop.vision.signatures import EFFICIENTNET_LITE0, image_classifier
 
 UNUSABLE = unusable()
 WHOLE = [encoded(noise(), kind) for kind in ("JPEG", "PNG", "GIF", "TIFF")]
@@ -80,7 +80,7 @@ def test_the_tensor_of_efficientnet_is_the_published_arithmetic():
 
 
 def test_the_description_survives_the_models_configuration():
-    parameters = {name: value.string_value for name, value in IMAGE_CLASSIFIER.to_config().parameters.items()}
+    parameters = {name: value.string_value for name, value in image_classifier().to_config().parameters.items()}
     assert Preprocessing.from_parameters(parameters) == EFFICIENTNET_LITE0
 
 

@@ -316,6 +316,25 @@ def is_current(
     )
 
 
+def reuse(
+    signature: ModelSignature,
+    repository: Path,
+    *,
+    source_sha256: str,
+    precision: str,
+    settings: dict[str, str] | None = None,
+) -> Sidecar | None:
+    """The sidecar of version 1 where that is current, as :func:`is_current` says; ``None``: it is to be exported.
+
+    Its ``config.pbtxt`` may have become another model's since the export, by a checkout of the committed one for
+    instance: then it is written anew.
+    """
+    if not is_current(signature, repository, source_sha256=source_sha256, precision=precision, settings=settings):
+        return None
+    write_config(signature, repository)
+    return read_sidecar(version_folder(repository, signature.name, 1))
+
+
 def _as_tuple(output: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     return (output,) if isinstance(output, torch.Tensor) else tuple(output)
 

@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from workshop.data.products import ProductGraph
 from workshop.errors import CheckpointError
-from workshop.export.gates import is_current
+from workshop.export.gates import reuse
 from workshop.export.weights import check_manifest
 from workshop.files import sha256_of
 from workshop.graph.checkpoint import load_model, read_about
@@ -21,7 +21,7 @@ from workshop.graph.served import trace_checkpoint
 from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS, PRODUCTS_MODEL
 from workshop.graph.training import TrainingConfig
 from workshop.settings import DataSize, Settings
-from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
+from workshop.triton.artefact import Sidecar
 
 FULL_CONFIG = TrainingConfig(num_classes=ARCHITECTURE.out_channels, hidden_channels=ARCHITECTURE.hidden_channels)
 """OGB's own choices; ogbn-products has 196,615 training products."""
@@ -108,8 +108,8 @@ def prepare_graphsage(
     checkpoint = find_checkpoint(settings, products, precomputed=precomputed)
     repository, digest = settings.model_repository, sha256_of(checkpoint)
     current = {"source_sha256": digest, "precision": "fp32", "settings": PRODUCTS_MODEL.artefact_settings}
-    if not force and is_current(GRAPHSAGE_PRODUCTS, repository, **current):
-        return read_sidecar(version_folder(repository, GRAPHSAGE_PRODUCTS.name, 1))
+    if not force and (placed := reuse(GRAPHSAGE_PRODUCTS, repository, **current)):
+        return placed
     csr = CSRGraph.from_edge_index(products.edge_index, products.num_products)
     return trace_checkpoint(checkpoint, products.x, csr, repository)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from workshop.export.gates import Inputs, is_current
+from workshop.export.gates import Inputs, reuse
 from workshop.export.torchscript import trace_and_save
 from workshop.settings import Settings
 from workshop.text import ensembles, sentence_bert, zero_shot
@@ -16,7 +16,7 @@ from workshop.text.hub_folder import classifier_encoding
 from workshop.text.signatures import HYPOTHESIS_TEMPLATE, sentence_bert_signature, zero_shot_signature
 from workshop.text.sources import TextModelSource, resolve_precision, text_model_source
 from workshop.text.tokenization import TextTokenizer
-from workshop.triton.artefact import MODEL_FILES, Sidecar, read_sidecar, version_folder
+from workshop.triton.artefact import MODEL_FILES, Sidecar, version_folder
 from workshop.triton.signature import ModelSignature
 
 # the trace example has unequal lengths, so that masking is part of the graph
@@ -91,7 +91,9 @@ def prepare_sentence_bert(settings: Settings, *, force: bool = False) -> Sidecar
     tokenizer = source.tokenizer()
     signature = sentence_bert_signature(source.encoding)
     precision = resolve_precision(settings.precision)
-    sidecar = None if force else _current(signature, settings, source, precision, {})
+    sidecar = (
+        None if force else reuse(signature, settings.model_repository, source_sha256=source.sha256, precision=precision)
+    )
     replaced = sidecar is None and _is_traced(signature, settings)
     if sidecar is None:
         sidecar = trace_and_save(
@@ -127,7 +129,13 @@ def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
     precision = resolve_precision(settings.precision)
     entailment = bool(settings.entailment_model)
     choices = {"method": "entailment"} if entailment else {"method": "latent", "scale": str(zero_shot.SIMILARITY_SCALE)}
-    sidecar = None if force else _current(signature, settings, source, precision, choices)
+    sidecar = (
+        None
+        if force
+        else reuse(
+            signature, settings.model_repository, source_sha256=source.sha256, precision=precision, settings=choices
+        )
+    )
     replaced = sidecar is None and _is_traced(signature, settings)
     if sidecar is None:
         sidecar = trace_and_save(
@@ -159,12 +167,3 @@ def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
 def _is_traced(signature: ModelSignature, settings: Settings) -> bool:
     folder = version_folder(settings.model_repository, signature.name, 1)
     return (folder / MODEL_FILES[signature.platform]).is_file()
-
-
-def _current(
-    signature: ModelSignature, settings: Settings, source: TextModelSource, precision: str, choices: dict[str, str]
-) -> Sidecar | None:
-    repository = settings.model_repository
-    if is_current(signature, repository, source_sha256=source.sha256, precision=precision, settings=choices):
-        return read_sidecar(version_folder(repository, signature.name, 1))
-    return None

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from workshop.export.gates import Inputs, is_current
+from workshop.export.gates import Inputs, reuse
 from workshop.export.torchscript import trace_and_save
 from workshop.files import write_text
 from workshop.settings import Settings
-from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
+from workshop.triton.artefact import Sidecar, version_folder
 from workshop.triton.signature import ModelSignature, write_config
 from workshop.vision import preprocessing, signatures
 from workshop.vision.preprocessing import Preprocessing
@@ -49,8 +49,9 @@ def prepare_image_classifier(settings: Settings, *, force: bool = False) -> Side
     model = image_model(settings.image_model)
     repository = settings.model_repository
     signature = signatures.image_classifier(model.preprocessing, len(model.labels))
-    if force or not is_current(signature, repository, source_sha256=model.sha256, precision="fp32"):
-        trace_and_save(
+    sidecar = None if force else reuse(signature, repository, source_sha256=model.sha256, precision="fp32")
+    if sidecar is None:
+        sidecar = trace_and_save(
             Probabilities(model.module).eval(),
             signature,
             _noise(model.preprocessing, EXAMPLE_BATCH),
@@ -63,7 +64,7 @@ def prepare_image_classifier(settings: Settings, *, force: bool = False) -> Side
         )
     place_labels(signature, model, repository)
     place_decoder(model, repository)
-    return read_sidecar(version_folder(repository, signature.name, 1))
+    return sidecar
 
 
 def place_labels(signature: ModelSignature, model: ImageModel, repository: Path) -> None:

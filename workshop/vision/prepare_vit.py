@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from workshop.export.gates import Inputs, is_current
+from workshop.export.gates import Inputs, reuse
 from workshop.export.onnx import export_and_save
 from workshop.files import replacing
 from workshop.settings import Settings
-from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
+from workshop.triton.artefact import Sidecar, version_folder
 from workshop.triton.signature import write_config
 from workshop.vision import vit_signatures
 from workshop.vision.vit import VitCheckpoint, VitFeatures, load_vit, shape_of, vit_checkpoint
@@ -34,8 +34,9 @@ def prepare_vit(settings: Settings, *, force: bool = False) -> Sidecar:
     model = load_vit(checkpoint)
     shape, repository = shape_of(model), settings.model_repository
     signature = vit_signatures.vit(shape)
-    if force or not is_current(signature, repository, source_sha256=checkpoint.sha256, precision="fp32"):
-        export_and_save(
+    sidecar = None if force else reuse(signature, repository, source_sha256=checkpoint.sha256, precision="fp32")
+    if sidecar is None:
+        sidecar = export_and_save(
             VitFeatures(model).eval(),
             signature,
             _noise(shape, 2),
@@ -46,7 +47,7 @@ def prepare_vit(settings: Settings, *, force: bool = False) -> Sidecar:
             replace=True,
         )
     place_pipeline(checkpoint, shape, repository)
-    return read_sidecar(version_folder(repository, signature.name, 1))
+    return sidecar
 
 
 def place_pipeline(checkpoint: VitCheckpoint, shape: VitShape, repository: Path, version: int = 1) -> None:

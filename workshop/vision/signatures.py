@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from workshop.errors import RepositoryError
 from workshop.triton.signature import EnsembleStep, ModelSignature, TensorSpec
 from workshop.vision.preprocessing import Preprocessing
 
 LABELS_FILE = "labels.txt"
 PREPROCESSING_CODE_FILE = "preprocessing.py"
 MAX_BATCH_SIZE = 32
+RENEW = 'make run NOTEBOOKS="08", which exports the model again'
 
 # EfficientNet-Lite, as published: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 EFFICIENTNET_LITE0 = Preprocessing(
@@ -69,6 +71,28 @@ def image_classification(preprocessing: Preprocessing = EFFICIENTNET_LITE0, clas
     )
 
 
-IMAGE_CLASSIFIER = image_classifier()
-IMAGE_DECODER = image_decoder()
-IMAGE_CLASSIFICATION = image_classification()
+def image_models(preprocessing: Preprocessing = EFFICIENTNET_LITE0, classes: int = 1000) -> tuple[ModelSignature, ...]:
+    """The classifier, its decoder and the ensemble of both."""
+    return (
+        image_classifier(preprocessing, classes),
+        image_decoder(preprocessing),
+        image_classification(preprocessing, classes),
+    )
+
+
+def image_models_around(classifier: ModelSignature) -> tuple[ModelSignature, ...]:
+    """The three models of a classifier that was exported with this signature.
+
+    Raises:
+        RepositoryError: it does not describe its pictures and classes.
+    """
+    try:
+        (scores,) = classifier.outputs
+        (classes,) = scores.dims
+        return image_models(Preprocessing.from_parameters(classifier.parameters), classes)
+    except ValueError as error:
+        raise RepositoryError(f"model {classifier.name!r}: {error}", hint=RENEW) from error
+
+
+IMAGE_MODELS = image_models()
+"""Of the installed EfficientNet-Lite0, for the committed configurations."""

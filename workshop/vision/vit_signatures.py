@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from workshop.errors import RepositoryError
 from workshop.triton.signature import EnsembleStep, ModelSignature, TensorSpec
 
 PROCESSOR_FILE = "preprocessor_config.json"
 CHECKPOINT_FILES = ("config.json", "model.safetensors", PROCESSOR_FILE)
 MAX_BATCH_SIZE = 32
+RENEW = 'make run NOTEBOOKS="10", which exports the model again'
 TOLERANCE = 1e-4
 """Largest absolute difference between the answers of the two ways: PyTorch and ONNX Runtime add in other orders."""
 
@@ -31,6 +33,20 @@ class VitShape:
     tokens: int
     hidden: int
     classes: int
+
+    @classmethod
+    def of(cls, model: ModelSignature) -> VitShape:
+        """The sizes of a ``vit`` that was exported with this signature.
+
+        Raises:
+            RepositoryError: its tensors are not those of a vision transformer.
+        """
+        try:
+            (pixels,), (probabilities, hidden) = model.inputs, model.outputs
+            (_, size, _), (classes,) = pixels.dims, probabilities.dims
+            return cls(size, *hidden.dims, classes)
+        except (ValueError, TypeError) as error:
+            raise RepositoryError(f"model {model.name!r} is no vision transformer: {error}", hint=RENEW) from error
 
     @property
     def pixels(self) -> TensorSpec:
@@ -110,4 +126,10 @@ def ensemble_vit(shape: VitShape = DIGITS_SHAPE) -> ModelSignature:
     )
 
 
-PYTHON_VIT, VIT_PREPROCESSING, VIT, ENSEMBLE_VIT = python_vit(), vit_preprocessing(), vit(), ensemble_vit()
+def vit_models(shape: VitShape = DIGITS_SHAPE) -> tuple[ModelSignature, ...]:
+    """Both ways, with the steps of the second."""
+    return python_vit(shape), vit_preprocessing(shape), vit(shape), ensemble_vit(shape)
+
+
+VIT_MODELS = vit_models()
+"""Of the digits' checkpoint, for the committed configurations."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from workshop.export.gates import Inputs, is_current
+from workshop.export.gates import Inputs, reuse
 from workshop.export.onnx import export_and_save, export_traced
 from workshop.export.torchscript import trace_and_save
 from workshop.files import replacing, sha256_of, write_text
@@ -32,7 +32,7 @@ from workshop.text.sentiment.signatures import (
 )
 from workshop.text.signatures import sentence_bert_signature
 from workshop.text.sources import minilm_source, resolve_precision
-from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
+from workshop.triton.artefact import Sidecar, version_folder
 from workshop.triton.signature import ModelSignature, write_config
 
 
@@ -162,11 +162,8 @@ def _placed(
     precision: str = "fp32",
 ) -> Sidecar:
     """Export a model unless the repository holds the same one."""
-    if not force and is_current(signature, repository, source_sha256=source_sha256, precision=precision):
-        sidecar = read_sidecar(version_folder(repository, signature.name, 1))
-        if sidecar is not None:
-            return sidecar
-    return export(
+    placed = None if force else reuse(signature, repository, source_sha256=source_sha256, precision=precision)
+    return placed or export(
         model,
         signature,
         example,
