@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from workshop.errors import WorkshopError
+from workshop.errors import WorkshopError, print_error
 from workshop.files import standard_input
 from workshop.settings import load_settings
 from workshop.text.generation.client import prompt_rows, stream
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 show_answers(client, options, prompts)
     except WorkshopError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
+        print_error(error)
         return 1
     return 0
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from workshop.errors import ModelSourceError, RepositoryError, WorkshopError
+from workshop.errors import ModelSourceError, RepositoryError, WorkshopError, print_error
 from workshop.settings import Settings, load_settings
 from workshop.text.generation.entries import (
     DEFAULT_MAX_LENGTH,
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             model = entry.signature.parameters["huggingface_model"]
             print(f"{'would write' if options.dry_run else 'wrote'} {repository / entry.name} ({model})")
     except WorkshopError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print_error(error)
         return 1
     return 0
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from workshop.catalogue import repository_signatures
-from workshop.errors import RepositoryError
+from workshop.errors import RepositoryError, print_error
 from workshop.export.mlflow import export_mlflow
 from workshop.settings import load_settings
 from workshop.triton.repository import check_repository, complete_models
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             print(export_mlflow(options.repository, options.model, options.target))
         except RepositoryError as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            print_error(error)
             return 1
         return 0
     signatures = repository_signatures(options.repository)

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from workshop.data.tables import read_table
-from workshop.errors import DataInvalidError, WorkshopError
+from workshop.errors import DataInvalidError, WorkshopError, print_error
 from workshop.files import standard_input, write_text
 from workshop.settings import load_settings
 from workshop.text.sentiment.client import Sentiment, SentimentClient
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             Console(soft_wrap=True).print(_shown(reviews, answers))
     except WorkshopError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
+        print_error(error)
         return 1
     return 0
 

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from workshop import stack
-from workshop.errors import WorkshopError
+from workshop.errors import WorkshopError, print_error
 from workshop.settings import Settings, load_settings
 from workshop.stack.process import tail
 from workshop.store.connection import change_password
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return options.run(load_settings(), options)
     except WorkshopError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
+        print_error(error)
         return 1
 
 

@@ -40,6 +40,14 @@ class WorkshopError(Exception):
         super().__init__(f"{message}\nTry: {self.hint}" if self.hint else message)
 
 
+def print_error(error: WorkshopError) -> None:
+    """What a command prints before it fails: the error's type, its message and its hint, to standard error."""
+    from rich.console import Console  # here, since a client on another machine needs no terminal
+    from rich.markup import escape
+
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
+
+
 class SettingsError(WorkshopError):
     """A setting is missing or has a value that cannot work."""
 

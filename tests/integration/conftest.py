@@ -66,7 +66,20 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def client(local_stack, folders) -> Iterator[TritonClient]:
+def served(local_stack) -> Settings:
+    """What ``client`` asks: the stack; a module that loads models of its own says so by a fixture of this name."""
+    return local_stack
+
+
+@pytest.fixture(params=["grpc", "http"])
+def client(served, request) -> Iterator[TritonClient]:
+    """A client of the stack, over each protocol in turn."""
+    with TritonClient.from_settings(served.model_copy(update={"triton_protocol": request.param})) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def hub(local_stack, folders) -> Iterator[TritonClient]:
     """A client of the stack, with the tiny Hub models loaded."""
     entries = [
         *generator_entries(find_hub_model(str(folders["tiny-llama"]), "text-generation"), local_stack.data_dir),

@@ -19,7 +19,7 @@ MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content
 
 
 @pytest.fixture(scope="module")
-def url(local_stack, client):
+def url(local_stack, hub):
     """Address of a running API in front of the stack with the tiny generator."""
     (port,) = free_ports(1)
     server = uvicorn.Server(uvicorn.Config(make_app(local_stack), host="127.0.0.1", port=port, log_level="error"))
@@ -59,10 +59,10 @@ def test_a_chat_gives_the_same_text_whole_and_streamed(api):
     assert chunks[-1].usage == whole.usage
 
 
-def test_completions_are_those_of_triton(api, client):
+def test_completions_are_those_of_triton(api, hub):
     answer = api.completions.create(model="tiny-llama", prompt=["the sea", "a"], max_tokens=8, temperature=0, echo=True)
     parameters = {"prompt_format": "text", "max_tokens": 8, "return_full_text": True}
-    direct = generate(client, "tiny-llama", ["the sea", "a"], parameters=parameters)
+    direct = generate(hub, "tiny-llama", ["the sea", "a"], parameters=parameters)
     assert [choice.text for choice in answer.choices] == [texts[0].text for texts in direct]
     assert [choice.index for choice in answer.choices] == [0, 1]
 
@@ -99,15 +99,15 @@ def test_bad_requests_have_the_errors_of_the_real_api(api, change, kind, message
         api.chat.completions.create(**{"model": "tiny-llama", "messages": MESSAGES, "stream": streamed, **change})
 
 
-def test_embeddings_are_those_of_triton_and_their_tokens_are_counted(api, local_stack, client):
+def test_embeddings_are_those_of_triton_and_their_tokens_are_counted(api, local_stack, hub):
     prepare_sentence_bert(local_stack)
     for name in ("text_tokenizer", "sentence_bert", "text_embedding"):
-        client.load_model(name)
+        hub.load_model(name)
     texts = ["a heist in winter", "two friends", "word " * 400]
     answer = api.embeddings.create(model="text_embedding", input=texts, encoding_format="float")
-    direct = client.infer("text_embedding", {"TEXT": [[text] for text in texts]})["EMBEDDING"]
+    direct = hub.infer("text_embedding", {"TEXT": [[text] for text in texts]})["EMBEDDING"]
     assert np.allclose([item.embedding for item in answer.data], direct, atol=1e-6)
-    mask = client.infer("text_tokenizer", {"TEXT": [[text] for text in texts]})["attention_mask__1"]
+    mask = hub.infer("text_tokenizer", {"TEXT": [[text] for text in texts]})["attention_mask__1"]
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == mask.sum() > 256
     many = api.embeddings.create(model="text_embedding", input=["two friends"] * 70 + ["word " * 100])
     assert np.allclose(many.data[0].embedding, direct[1], atol=1e-6)

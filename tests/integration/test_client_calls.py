@@ -27,12 +27,6 @@ A, B = np.array([[5.0], [7.0]], np.float32), np.array([[1.0], [2.0]], np.float32
 INPUTS = {"a__0": A, "b__1": B}
 
 
-@pytest.fixture(params=PROTOCOLS)
-def client(local_stack, request):
-    with TritonClient.from_settings(local_stack.model_copy(update={"triton_protocol": request.param})) as client:
-        yield client
-
-
 def port_of(settings, protocol):
     return settings.triton_grpc_port if protocol == "grpc" else settings.triton_http_port
 
@@ -173,6 +167,16 @@ def test_the_asynchronous_client_answers_as_the_blocking_one(local_stack):
     with TritonClient.from_settings(local_stack) as client:
         np.testing.assert_array_equal(looked_up["v__0"], client.infer("look_up", {"ids__0": ids})["v__0"])
     assert list(added) == ["sum__0"]
+
+
+def test_the_asynchronous_client_asks_for_a_signature_once_unless_a_fresh_one_is_wanted(local_stack):
+    async def story(client):
+        return [await client.signature("look_up", fresh=fresh) for fresh in (False, False, True)]
+
+    first, again, fresh = run(local_stack, story)
+    assert again is first
+    assert fresh is not first
+    assert fresh == first
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,9 @@ def ask(environment):
 
 
 @pytest.fixture
-def text(client) -> str:
+def text(hub) -> str:
     """What the tiny generator answers to "the sea"."""
-    return generate(client, "tiny-llama", ["the sea"], parameters={"prompt_format": "text", "max_tokens": 8})[0][0].text
+    return generate(hub, "tiny-llama", ["the sea"], parameters={"prompt_format": "text", "max_tokens": 8})[0][0].text
 
 
 def test_json_holds_one_object_for_each_prompt(ask, text):
@@ -74,11 +74,11 @@ def test_standard_input_is_one_prompt(ask, text):
     assert "standard input is not UTF-8" in complaints
 
 
-def test_the_table_shows_what_the_model_takes_and_its_label(ask, client, local_stack):
+def test_the_table_shows_what_the_model_takes_and_its_label(ask, hub, local_stack):
     url = f"127.0.0.1:{local_stack.triton_http_port}"
     code, shown, _ = ask("-m", "tiny-bert", "--prompt", "good", "--url", url, "--protocol", "http")
     assert code == 0
-    (answer,) = classify(client, "tiny-bert", ["good"])
+    (answer,) = classify(hub, "tiny-bert", ["good"])
     for part in ("prompt", "BYTES", "Name", "Shape", "Data", answer.label, str(answer.score)[:6]):
         assert part in shown
 
@@ -92,13 +92,13 @@ def test_the_table_shows_what_the_model_takes_and_its_label(ask, client, local_s
         (["-m", "tiny-llama", "--prompt", "a", "--stream", "--top-p", "0"], "top_p"),
     ],
 )
-def test_what_cannot_be_answered_is_named_and_fails(ask, client, arguments, message):
+def test_what_cannot_be_answered_is_named_and_fails(ask, hub, arguments, message):
     code, shown, complaints = ask(*arguments)
     assert (code, shown) == (1, "")
     assert message in complaints
 
 
-def test_the_api_serves_as_a_command_until_it_is_interrupted(environment, client, text):
+def test_the_api_serves_as_a_command_until_it_is_interrupted(environment, hub, text):
     (port,) = free_ports(1)
     command = [sys.executable, "scripts/api.py", "--port", str(port)]
     with subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.PIPE, text=True) as api:

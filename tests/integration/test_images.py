@@ -22,6 +22,7 @@ from workshop.triton.signature import ModelSignature, TensorSpec, write_config
 from workshop.vision.classification import classifier_form
 from workshop.vision.prepare import TOLERANCE, prepare_image_classifier
 from workshop.vision.preprocessing import decode
+from workshop.vision.signatures import IMAGE_MODELS
 from workshop.vision.sources import imagenet_labels
 
 MODELS = ["image_classifier", "image_decoder", "image_classification"]
@@ -37,12 +38,6 @@ def served(local_stack):
         for name in MODELS:
             client.load_model(name)
     return local_stack
-
-
-@pytest.fixture(params=["grpc", "http"])
-def client(served, request):
-    with TritonClient.from_settings(served.model_copy(update={"triton_protocol": request.param})) as client:
-        yield client
 
 
 @pytest.fixture
@@ -109,6 +104,26 @@ def test_the_configuration_is_what_tritons_example_client_demands(served):
     assert [(o.datatype, list(o.shape)) for o in metadata.outputs] == [("FP32", [-1, 1000])]
     assert config.input[0].format == config.input[0].FORMAT_NCHW
     assert config.max_batch_size > 0
+
+
+def test_tritons_example_client_finds_the_same_over_http(served):
+    """What it reads before it sends, and how it asks for names and takes the answer apart."""
+    form = classifier_form(IMAGE_MODELS[0])
+    with triton_http.InferenceServerClient(f"127.0.0.1:{served.triton_http_port}") as client:
+        metadata = client.get_model_metadata("image_classifier")
+        config = client.get_model_config("image_classifier")
+        ((source,), (scores,)) = metadata["inputs"], metadata["outputs"]
+        tensor = triton_http.InferInput(source["name"], [2, *source["shape"][1:]], source["datatype"])
+        tensor.set_data_from_numpy(np.stack([form.tensor(decode(CAT.path.read_bytes()))] * 2))
+        wanted = triton_http.InferRequestedOutput(scores["name"], class_count=2)
+        answer = client.infer("image_classifier", [tensor], outputs=[wanted]).as_numpy(scores["name"])
+    assert (source["datatype"], source["shape"]) == ("FP32", [-1, 3, 224, 224])
+    assert (scores["datatype"], scores["shape"]) == ("FP32", [-1, 1000])
+    assert [tensor["format"] for tensor in config["input"]] == ["FORMAT_NCHW"]
+    assert config["max_batch_size"] > 0
+    assert [["".join(map(chr, text)).split(":")[1:] for text in row] for row in answer] == [
+        [["282", "tiger cat"], ["285", "Egyptian cat"]]
+    ] * 2
 
 
 @pytest.mark.parametrize("name", UNUSABLE)

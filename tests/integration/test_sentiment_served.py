@@ -66,12 +66,6 @@ def command(served):
     return run
 
 
-@pytest.fixture(params=["grpc", "http"])
-def client(served, request):
-    with TritonClient.from_settings(served.model_copy(update={"triton_protocol": request.param})) as client:
-        yield client
-
-
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_answers_are_those_of_the_local_model(client, served, ensemble):
     source = minilm_source()

@@ -49,12 +49,6 @@ def served(local_stack):
     return local_stack
 
 
-@pytest.fixture(params=["grpc", "http"])
-def client(served, request):
-    with TritonClient.from_settings(served.model_copy(update={"triton_protocol": request.param})) as client:
-        yield client
-
-
 @pytest.fixture(scope="module")
 def tokenizer(served):
     return sentence_source(served).tokenizer()

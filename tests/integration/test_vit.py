@@ -28,12 +28,6 @@ def served(local_stack):
     return local_stack
 
 
-@pytest.fixture(params=["grpc", "http"])
-def client(served, request):
-    with TritonClient.from_settings(served.model_copy(update={"triton_protocol": request.param})) as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     "shape", [(1, 8, 8), (5, 8, 8), (33, 8, 8), (2, 300, 211), (3, 2, 2), (2, 3, 3), (1, 5, 700), (1, 2, 4000)]
 )

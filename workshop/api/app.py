@@ -208,7 +208,7 @@ async def embed(request: Request) -> Response:
     """
     asked = EmbeddingRequest.model_validate(await _body(request))
     triton: AsyncTritonClient = request.app.state.triton
-    signature = await triton.signature(asked.model)
+    signature = await triton.signature(asked.model, fresh=True)  # the server may outlive what it served first
     if not _is_embedder(signature):
         raise HTTPException(400, f"model {asked.model!r} makes no text embeddings; {TEXT_EMBEDDING!r} does")
     vectors = (await triton.infer(asked.model, {"TEXT": _rows(asked.texts)}, outputs=["EMBEDDING"]))["EMBEDDING"]

@@ -75,6 +75,7 @@ class AsyncTritonClient:
         endpoint = Endpoint(url, tls, headers or {})
         self._headers = metadata(endpoint)
         self._client = triton_grpc.InferenceServerClient(**options(endpoint))
+        self._signatures: dict[str, ModelSignature] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings, **options: object) -> AsyncTritonClient:
@@ -152,14 +153,16 @@ class AsyncTritonClient:
     async def _index(self, timeout: float) -> list[ModelState]:
         return states_of(await self._client.get_model_repository_index(headers=self._headers, client_timeout=timeout))
 
-    async def signature(self, model: str) -> ModelSignature:
-        """Inputs, outputs and batch limit of a served model, asked of the server each time."""
-        answer = await self._about(
-            model,
-            lambda: self._client.get_model_config(model, headers=self._headers, client_timeout=self.timeout),
-            f"configuration of model {model!r}",
-        )
-        return read_signature(answer.config)
+    async def signature(self, model: str, *, fresh: bool = False) -> ModelSignature:
+        """Inputs, outputs, batch limit and parameters of a served model; arguments as those of the blocking client."""
+        if fresh or model not in self._signatures:
+            answer = await self._about(
+                model,
+                lambda: self._client.get_model_config(model, headers=self._headers, client_timeout=self.timeout),
+                f"configuration of model {model!r}",
+            )
+            self._signatures[model] = read_signature(answer.config)
+        return self._signatures[model]
 
     # --- inference --------------------------------------------------------------------------------------------
     async def infer(
