@@ -36,7 +36,8 @@ def committed_text(path: Path) -> str:
 
 def main() -> int:
     """Strip every notebook of the project that needs it."""
-    for path in sorted((PROJECT_ROOT / "notebooks").glob("*.ipynb")):
+    notebooks = PROJECT_ROOT / "notebooks"
+    for path in sorted([*notebooks.glob("*.ipynb"), *notebooks.glob("solutions/*.ipynb")]):
         text = committed_text(path)
         if text != path.read_text(encoding="utf-8"):
             write_text(path, text)

@@ -224,3 +224,7 @@ class UnknownNotebookError(RunnerError):
 
 class UnknownParameterError(RunnerError):
     """The notebook's parameters cell has no such name."""
+
+
+class ExerciseError(WorkshopError):
+    """A notebook has no such exercise or quiz, or a check was given other data than it needs."""

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from answered import SOLUTIONS, check_call, tagged
 
 from scripts.strip_notebooks import committed_text
+from workshop.exercises.checking import find
+from workshop.exercises.quiz import QUIZZES, quiz
 from workshop.runner.index import INDEX_PATH, load_index
 from workshop.settings import Settings
 
@@ -19,6 +22,12 @@ ENTRIES = load_index().notebook
 MAX_LINES = 30
 SHELL = {"subprocess", "pip", "ensurepip", "pexpect", "pty", "sh"}
 
+# these have no exercises and no quiz yet; a test sees to it that the list gets shorter
+UNEXERCISED = {"03", "04", "07", "08", "09", "10", "11"}
+EXERCISED = [entry for entry in ENTRIES if entry.number not in UNEXERCISED]
+QUESTIONS = 5
+
+every_exercised = pytest.mark.parametrize("entry", EXERCISED, ids=lambda entry: entry.name)
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -134,7 +143,11 @@ def test_opening_and_ending_are_those_of_the_template(path):
         *("Time", "Needs", "Reads", "Leaves")
     ]
     assert 3 <= len(re.findall(r"^- ", first.source, re.MULTILINE)) <= 5, "three to five learning goals"
-    assert [heading for heading in headings(path) if heading != "## Exercises"][-2:] == ["## Checks", "## What next"]
+    sections = [heading for heading in headings(path) if heading.startswith("## ")]
+    if path.stem[:2] in UNEXERCISED:
+        assert [heading for heading in sections if heading != "## Exercises"][-2:] == ["## Checks", "## What next"]
+    else:
+        assert sections[-4:] == ["## Exercises", "## Checks", "## Quiz", "## What next"]
     checks = code_under(path, "## Checks")
     assert "assert " in checks
     assert "record(" in checks
@@ -166,3 +179,60 @@ def test_no_function_is_defined_in_two_notebooks():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 homes[node.name].add(path.name)
     assert not {name: found for name, found in homes.items() if len(found) > 1}, "move it to the workshop package"
+
+
+# --- exercises and quizzes ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("number", sorted(UNEXERCISED))
+def test_a_notebook_with_a_solution_is_not_excused(number):
+    assert not list(SOLUTIONS.glob(f"{number}_*"))
+
+
+@every_exercised
+def test_three_exercises_each_with_a_task_hints_a_starter_and_a_check(entry):
+    notebook = nbformat.read(entry.path, 4)
+    starters = tagged(notebook, "exercise")
+    assert len(starters) == 3
+    for n, starter in enumerate(starters, 1):
+        place = notebook.cells.index(starter)
+        task, check = notebook.cells[place - 1], notebook.cells[place + 1]
+        assert task.source.startswith(f"### {entry.number}.{n} ")
+        hints = re.findall(r"<details><summary>[^<]+</summary>\n\n", task.source)
+        assert 1 <= len(hints) == task.source.count("\n\n</details>")
+        assert check.metadata.tags == ["check"]
+        call = check_call(check)
+        assert ast.literal_eval(call.args[0]) == f"{entry.number}.{n}"
+        assert "..." in starter.source, "the starter is an answer already"
+        assert call.args[1].id in starter.source
+        assert find(f"{entry.number}.{n}").start
+
+
+@every_exercised
+def test_each_exercise_has_a_solution_and_mistakes(entry):
+    path = SOLUTIONS / entry.path.name
+    assert path.read_text(encoding="utf-8") == committed_text(path), "try: make format"
+    notebook, solutions = nbformat.read(entry.path, 4), nbformat.read(path, 4)
+    for tag in ("solution", "mistakes"):
+        assert len(tagged(solutions, tag)) == 3, tag
+    for check, solution, mistakes in zip(
+        tagged(notebook, "check"), tagged(solutions, "solution"), tagged(solutions, "mistakes"), strict=True
+    ):
+        assert check_call(check).args[1].id in solution.source
+        assert "mistakes = {" in mistakes.source
+
+
+@every_exercised
+def test_a_quiz_of_five_whose_right_answers_are_not_all_in_one_place(entry):
+    last_code = cells(entry.path, "code")[-1]
+    assert last_code.source == f'quiz("{entry.number}")'
+    questions = quiz(entry.number).question
+    assert len(questions) == QUESTIONS
+    assert len({question.asks for question in questions}) == QUESTIONS
+    places = [[option.right for option in question.option].index(True) for question in questions]
+    assert len(set(places)) > 1, "the right answer is always the same letter"
+    assert (QUIZZES / f"{entry.name}.toml").is_file()
+
+
+def test_there_are_no_quizzes_and_solutions_of_other_notebooks():
+    names = {entry.name for entry in EXERCISED}
+    assert {path.stem for path in QUIZZES.glob("*")} == names
+    assert {path.stem for path in SOLUTIONS.glob("*.ipynb")} == names
