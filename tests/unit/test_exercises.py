@@ -8,7 +8,7 @@ import torch
 
 from workshop.errors import ExerciseError
 from workshop.exercises import answers, check, quiz
-from workshop.exercises.verdict import MEDIA_TYPE, Verdict, right, wrong
+from workshop.exercises.verdict import MEDIA_TYPE, Verdict, inline, right, wrong
 
 OPTION = '[[question.option]]\nsays = "{}"\nwhy = "since `{}`"\n'
 
@@ -69,6 +69,7 @@ def test_a_verdict_is_shown_as_text_as_html_and_for_programs():
     assert bundle["text/plain"] == "00.1: not yet\n✓ a < b\n✗ not `x`"
     assert "a &lt; b" in bundle["text/html"]
     assert "<code>x</code>" in bundle["text/html"]
+    assert inline("no *model* of `a * b * c`") == "no <em>model</em> of <code>a * b * c</code>"
     assert bundle[MEDIA_TYPE]["findings"] == [[True, "a < b"], [False, "not `x`"]]
 
 

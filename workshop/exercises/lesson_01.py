@@ -21,7 +21,7 @@ UNLIKE = {
 
 def padding_share(answer: object, *, mask: torch.Tensor) -> Findings:
     """The share of 0 in ``mask``, int64 ``[batch, length]``."""
-    value, text = number(answer, "the share"), float(mask.float().mean())
+    value, text = number(answer, "the answer"), float(mask.float().mean())
     if abs(value - (1 - text)) < 1e-3:
         yield right(f"{value:.1%} of the {mask.numel()} positions hold no token")
     elif abs(value - text) < 1e-3:

@@ -24,7 +24,7 @@ TEXTS = [
 
 def encodings(answer: object, *, films: int, genres: int, rows: int) -> Findings:
     """How many sentences are encoded for films and genres, in requests of at most ``rows`` films."""
-    value, requests = number(answer, "the number"), math.ceil(films / rows)
+    value, requests = number(answer, "the answer"), math.ceil(films / rows)
     explained = {
         films + requests * genres: right(f"{films} texts once, and the labels once for each of {requests} requests"),
         films + films * genres: wrong("so many it would be without `torch.unique`: a label for every text"),

@@ -95,5 +95,13 @@ class Verdict:
 
 
 def inline(text: str) -> str:
-    """Text as HTML, what stands between backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    """Text as HTML, what stands between backticks as code, between asterisks elsewhere as emphasis."""
+    plain, *rest = html.escape(text, quote=False).split("`")
+    pieces = [_emphasised(plain)]
+    for place, piece in enumerate(rest):
+        pieces.append(_emphasised(piece) if place % 2 else f"<code>{piece}</code>")
+    return "".join(pieces)
+
+
+def _emphasised(text: str) -> str:
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)
