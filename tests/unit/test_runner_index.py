@@ -119,6 +119,12 @@ def test_missing_and_wrong_figures_are_told_apart_and_sizes_are_respected():
     assert notebook.figure_problems({"hits": 0.3}, "tiny") == ["auc was not recorded"]
 
 
+def test_a_rule_for_the_default_model_does_not_hold_with_another_one():
+    notebook = entry("01_a_b", figures=(Figure(name="top1", min=0.6, unless={"image_model", "photos"}),))
+    assert notebook.figure_problems({}, "tiny", frozenset({"vit_model"})) == ["top1 was not recorded"]
+    assert notebook.figure_problems({"top1": 0.1}, "tiny", frozenset({"photos"})) == []
+
+
 def test_paths_follow_the_settings():
     settings = load_settings(model_repository=Path("/elsewhere/models"), data_dir=Path("/elsewhere/data"))
     assert resolve_path("model_repository/bert/1/model.pt", settings) == Path("/elsewhere/models/bert/1/model.pt")

@@ -28,7 +28,8 @@ class Figure(BaseModel):
     """A number that the notebook records, and what it must be.
 
     Either a range (``min``, ``max``, both inclusive) or a ``value`` with a relative tolerance ``rel``. The figure must
-    be there at the data sizes in ``sizes``, which are all of them unless the index says otherwise.
+    be there at the data sizes in ``sizes``, which are all of them unless the index says otherwise, and unless the run
+    was given one of the settings or parameters in ``unless``, such as a model of one's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class Figure(BaseModel):
     value: float | None = None
     rel: float = Field(1e-6, gt=0)
     sizes: frozenset[DataSize] = frozenset({"tiny", "default", "full"})
+    unless: frozenset[str] = frozenset()
 
     @model_validator(mode="after")
     def _one_rule(self) -> Figure:
@@ -97,11 +99,16 @@ class Entry(BaseModel):
         declared = [resolve_path(output, settings) for output in self.outputs]
         return {path: sorted(path.parent.glob(path.name)) for path in declared}
 
-    def figure_problems(self, recorded: dict[str, float], size: DataSize) -> list[str]:
-        """Every declared figure that is missing or out of bounds, as sentences; empty when all is well."""
+    def figure_problems(
+        self, recorded: dict[str, float], size: DataSize, given: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Every declared figure that is missing or out of bounds, as sentences; empty when all is well.
+
+        ``given`` are the settings and parameters that hold a value, in lower case.
+        """
         problems = []
         for figure in self.figures:
-            if size not in figure.sizes:
+            if size not in figure.sizes or figure.unless & given:
                 continue
             if figure.name not in recorded:
                 problems.append(f"{figure.name} was not recorded")

@@ -142,13 +142,17 @@ def run_entry(
     )
     seconds = time.monotonic() - started
     figures = read_records(executed) if executed.exists() else {}
-    problems = [str(failure)] if failure else _unkept_promises(entry, figures, settings)
+    problems = [str(failure)] if failure else _unkept_promises(entry, figures, settings, parameters)
     if executed.exists():
         export_html(executed)
     status: Status = "failed" if problems else "passed"
     return NotebookResult(entry.name, status, seconds, figures, tuple(problems), failure.cell if failure else None)
 
 
-def _unkept_promises(entry: Entry, figures: dict[str, float], settings: Settings) -> list[str]:
+def _unkept_promises(
+    entry: Entry, figures: dict[str, float], settings: Settings, parameters: Mapping[str, object]
+) -> list[str]:
     missing = [f"left no {path}" for path, files in entry.output_files(settings).items() if not files]
-    return missing + entry.figure_problems(figures, settings.data_size)
+    given = {name for name, value in settings.model_dump().items() if value}
+    given |= {name.lower() for name, value in parameters.items() if value}
+    return missing + entry.figure_problems(figures, settings.data_size, frozenset(given))
