@@ -158,13 +158,15 @@ def check_ports() -> str:
 
     settings = load_settings()
     fields = ("triton_http_port", "triton_grpc_port", "triton_metrics_port", "arango_port")
+    wanted = {field: getattr(settings, field) for field in fields}
+    wanted["sagemaker_port"] = settings.effective_sagemaker_port
+    wanted = {field: port for field, port in wanted.items() if port}
     ours = {port for service in stack.status(settings) for port in service.ports.values()}
-    for field in fields:
-        port = getattr(settings, field)
+    for field, port in wanted.items():
         if port not in ours and _answers(port):
             hint = f"stop it, or set WORKSHOP_{field.upper()}"
             raise CheckError(f"port {port} is taken by another program", hint=hint)
-    ports = ", ".join(str(getattr(settings, field)) for field in fields)
+    ports = ", ".join(map(str, wanted.values()))
     return f"{ports} belong to the stack, which is up" if ours else f"{ports} are free"
 
 

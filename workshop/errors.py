@@ -213,6 +213,43 @@ class StartTimeoutError(StackError):
     """A server process runs but did not become ready in time; the message carries its last log lines."""
 
 
+# --- SageMaker ------------------------------------------------------------------------------------------------
+class SageMakerError(WorkshopError):
+    """Base: packing a model for an endpoint, deploying it, asking it."""
+
+
+class ArchiveError(SageMakerError):
+    """A model archive has another layout than the endpoint expects, is damaged, or would write outside its folder."""
+
+
+class PayloadError(SageMakerError):
+    """A request is too large for an endpoint, or of a content type that Triton does not take there."""
+
+
+class InvocationError(SageMakerError):
+    """The endpoint answered a request with an error."""
+
+
+class AwsCredentialsError(SageMakerError):
+    """There are no AWS credentials, or AWS does not accept them."""
+
+
+class AwsQuotaError(SageMakerError):
+    """The account may not have so many instances, endpoints or calls."""
+
+
+class AwsRefusedError(SageMakerError):
+    """AWS refused a call for another reason, or could not be reached."""
+
+
+class EndpointNameTakenError(SageMakerError):
+    """Something of that name is there and was not made by this deployment."""
+
+
+class EndpointFailedError(SageMakerError):
+    """The endpoint did not come into service."""
+
+
 # --- notebooks ------------------------------------------------------------------------------------------------
 class RunnerError(WorkshopError):
     """Base: running notebooks."""

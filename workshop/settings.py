@@ -62,7 +62,10 @@ class Settings(BaseSettings):
         repr=False,
     )
     response_cache_mb: int = Field(0, ge=0, description="Triton response cache in MB; 0 switches it off")
-    sagemaker_port: int = Field(0, ge=0, description="Port of Triton's SageMaker front end; 0 switches it off")
+    sagemaker_port: int | None = Field(
+        None, ge=0, description="Port of Triton's SageMaker front end; empty: the HTTP port plus 5; 0 switches it off"
+    )
+    sagemaker_model: str = Field("ensemble", description="Model that the SageMaker front end serves at `/invocations`")
     api_port: int = Field(8010, gt=0, lt=65536, description="Port of the OpenAI-compatible API of `make api`")
 
     arango_url: str = Field(
@@ -117,6 +120,11 @@ class Settings(BaseSettings):
     def stack_password_file(self) -> Path:
         """Where the local stack keeps the ArangoDB password it made."""
         return self.stack_dir / "arango_password"
+
+    @property
+    def effective_sagemaker_port(self) -> int:
+        """Port of Triton's SageMaker front end, 0 where it is switched off."""
+        return self.triton_http_port + 5 if self.sagemaker_port is None else self.sagemaker_port
 
     @property
     def effective_arango_url(self) -> str:

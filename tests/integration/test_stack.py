@@ -80,6 +80,7 @@ def cli(settings, *arguments):
         "WORKSHOP_TRITON_HTTP_PORT": str(settings.triton_http_port),
         "WORKSHOP_TRITON_GRPC_PORT": str(settings.triton_grpc_port),
         "WORKSHOP_TRITON_METRICS_PORT": str(settings.triton_metrics_port),
+        "WORKSHOP_SAGEMAKER_PORT": str(settings.sagemaker_port),
         "WORKSHOP_ARANGO_PORT": str(settings.arango_port),
         "ARANGO_URL": "",
     }

@@ -9,6 +9,7 @@ import pytest
 from workshop import stack
 from workshop.errors import RepositoryError, SettingsError
 from workshop.settings import load_settings
+from workshop.stack import sagemaker
 from workshop.stack.control import LOCAL_HOSTS, services_to_start
 from workshop.stack.store import stack_password, store_service
 from workshop.stack.triton import assemble_backends, find_triton, shared_memory_prefix, triton_service
@@ -32,7 +33,7 @@ def test_triton_loads_the_named_models_only_and_binds_every_front_end_to_this_ma
     assert {"--model-control-mode=explicit", "--load-model=one", "--load-model=two"} <= set(service.argv)
     assert {"--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1"} <= set(service.argv)
     assert "--allow-vertex-ai=false" in service.argv
-    assert not any("sagemaker" in option or "cache" in option for option in service.argv)
+    assert not any("sagemaker" in option or "cache" in option for option in service.argv[1:])
     assert service.ports == {"http": 8000, "grpc": 8001, "metrics": 8002}
 
 
@@ -42,6 +43,30 @@ def test_cache_sagemaker_and_metrics_are_switched_by_settings(settings):
     assert {"--allow-sagemaker=true", "--sagemaker-port=8080", "--allow-metrics=false"} <= set(service.argv)
     assert service.ports == {"http": 8000, "grpc": 8001, "sagemaker": 8080}
     assert Path(service.argv[0]) != find_triton().binary, "the front end without an address option runs from a copy"
+
+
+def test_the_sagemaker_front_end_has_a_port_of_its_own_unless_it_is_switched_off(settings):
+    service = triton_service(changed(settings, sagemaker_port=None, sagemaker_model="films"), [])
+    assert service.ports["sagemaker"] == 8005
+    assert service.env["SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"] == "films"
+    other = triton_service(changed(settings, sagemaker_port=None, sagemaker_model="songs"), [])
+    assert other.fingerprint != service.fingerprint
+    assert "SAGEMAKER_TRITON_DEFAULT_MODEL_NAME" not in triton_service(settings, []).env
+
+
+def test_a_server_that_cannot_be_kept_local_has_the_front_end_only_where_it_was_asked_for(
+    settings, monkeypatch, caplog
+):
+    monkeypatch.setattr(sagemaker, "BINARY_SHA256", "0" * 64)
+    service = triton_service(changed(settings, sagemaker_port=None), [])
+    assert "sagemaker" not in service.ports
+    assert "--allow-sagemaker=true" not in service.argv
+    assert "no SageMaker front end" in caplog.text
+    asked = triton_service(changed(settings, sagemaker_port=8080), [])
+    assert asked.ports["sagemaker"] == 8080
+    assert asked.open_ports == {8080}
+    assert Path(asked.argv[0]) == find_triton().binary, "as it is, on its default address"
+    assert "port 8080 of SageMaker is open to other machines" in caplog.text
 
 
 @pytest.mark.parametrize("ports", [{"triton_grpc_port": 8000}, {"triton_http_port": 0}, {"triton_http_port": 70000}])

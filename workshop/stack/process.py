@@ -47,6 +47,7 @@ class Service:
         fingerprint: what must agree for a running server to be used instead of a new one.
         prepare: writes what the server reads; called just before a start, when nothing of it runs.
         clean_up: removes what a killed server leaves behind outside ``directory``; called when nothing of it runs.
+        open_ports: ports that may be open to other machines, since the user was told and asked for them.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Service:
     fingerprint: str
     prepare: Callable[[], None] = field(default=lambda: None)
     clean_up: Callable[[], None] = field(default=lambda: None)
+    open_ports: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ def check_listeners(service: Service) -> None:
             for connection in member.net_connections("tcp"):
                 address = ip_address(connection.laddr.ip if connection.laddr else "127.0.0.1")
                 address = getattr(address, "ipv4_mapped", None) or address
-                if connection.status == psutil.CONN_LISTEN and not address.is_loopback:
+                allowed = address.is_loopback or connection.laddr.port in service.open_ports
+                if connection.status == psutil.CONN_LISTEN and not allowed:
                     raise StackError(
                         f"{service.name} listens on {address}:{connection.laddr.port}, open to other machines: stopped",
                         hint="report this with the log file: the stack must listen on 127.0.0.1 only",

@@ -3,7 +3,9 @@
 The HTTP, gRPC and metrics front ends have an address option; the SageMaker front end has none and listens on every
 network interface, with a server release that has known remote vulnerabilities. Its address reaches the socket through
 one call of ``inet_addr`` in the binary, so the stack runs a copy of the binary in which that call is replaced by the
-constant 127.0.0.1. The place is known for one binary, told by its SHA-256; any other is refused.
+constant 127.0.0.1. The place is known for one binary, told by its SHA-256. With any other the front end stays off,
+unless its port was asked for by number: then it listens where it always does, on every interface, and a warning says
+so.
 """
 
 from __future__ import annotations
@@ -13,10 +15,16 @@ import os
 from pathlib import Path
 
 from workshop.errors import UnsupportedPlatformError
+from workshop.files import sha256_of
 
 BINARY_SHA256 = "01f1d4a777fea48f8e62a3df0403bcbd858c7a0be203e032a795032555f3e3f4"  # nvidia-pytriton 0.7.0
 CALL_OFFSET = 0x99D4DB
 RETURN_LOOPBACK = b"\xb8\x7f\x00\x00\x01"  # mov eax, 127.0.0.1 in network byte order; as long as the call
+
+
+def is_known(binary: Path) -> bool:
+    """Whether :func:`write_loopback_binary` knows this server."""
+    return sha256_of(binary) == BINARY_SHA256
 
 
 def write_loopback_binary(binary: Path, target: Path) -> None:

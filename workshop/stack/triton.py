@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -19,8 +20,9 @@ from workshop.settings import Settings
 from workshop.stack.machine import TritonWheel, find_triton
 from workshop.stack.models import is_ready
 from workshop.stack.process import Service
-from workshop.stack.sagemaker import write_loopback_binary
+from workshop.stack.sagemaker import is_known, write_loopback_binary
 
+LOGGER = logging.getLogger(__name__)
 NAME = "triton"
 ADDRESS = "127.0.0.1"
 START_TIMEOUT = 120.0
@@ -37,6 +39,7 @@ MODEL_PROCESS_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
 _SHARED_MEMORY = Path("/dev/shm")
+_SAGEMAKER = "workshop/stack/sagemaker.py"
 _BACKEND_SOURCES = Path(__file__).parent / "backends"
 # Variables of the caller's environment that would change which Python or which front ends the server runs.
 _DROPPED_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "AIP_MODE", "AIP_HTTP_PORT")
@@ -46,7 +49,8 @@ def triton_service(settings: Settings, models: Sequence[str], *, start_timeout: 
     """Describe the server: explicit model control, every front end on 127.0.0.1, own shared-memory prefix.
 
     Args:
-        settings: ports, repository, response cache, SageMaker port; a metrics or SageMaker port of 0 switches it off.
+        settings: ports, repository, response cache, SageMaker's port and model; a metrics or SageMaker port of 0
+            switches it off.
         models: names of the models loaded at start; a model that fails to load leaves the others serving.
         start_timeout: seconds from start to all models loaded or failed.
 
@@ -63,10 +67,17 @@ def triton_service(settings: Settings, models: Sequence[str], *, start_timeout: 
         )
     directory = settings.stack_dir.resolve()
     ports = _ports(settings)
+    local = "sagemaker" not in ports or is_known(wheel.binary)
+    if not local and settings.sagemaker_port is None:
+        LOGGER.warning("triton: no SageMaker front end: this server cannot keep it on this machine, see %s", _SAGEMAKER)
+        del ports["sagemaker"]
+    elif not local:
+        LOGGER.warning("triton: port %d of SageMaker is open to other machines, see %s", ports["sagemaker"], _SAGEMAKER)
     prefix = shared_memory_prefix(directory)
     options = _options(settings, wheel, ports, prefix, directory / "backends")
     loads = [f"--load-model={name}" for name in models]
-    binary = directory / "bin" / "tritonserver" if "sagemaker" in ports else wheel.binary
+    binary = directory / "bin" / "tritonserver" if "sagemaker" in ports and local else wheel.binary
+    front_end = _front_end(settings) if "sagemaker" in ports else {}
 
     def prepare() -> None:
         assemble_backends(wheel, directory / "backends")
@@ -77,11 +88,12 @@ def triton_service(settings: Settings, models: Sequence[str], *, start_timeout: 
         name=NAME,
         directory=directory,
         argv=(str(binary), *options, *loads),
-        env=_environment(wheel, settings.data_dir.resolve()),
+        env={**_environment(wheel, settings.data_dir.resolve()), **front_end},
         ports=ports,
+        open_ports=frozenset() if local else frozenset({ports.get("sagemaker", 0)}),
         is_ready=partial(is_ready, settings.triton_http_port),
         start_timeout=start_timeout,
-        fingerprint=hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16],
+        fingerprint=hashlib.sha256(json.dumps([options, front_end]).encode()).hexdigest()[:16],
         prepare=prepare,
         clean_up=partial(remove_shared_memory, prefix),
     )
@@ -92,7 +104,7 @@ def _ports(settings: Settings) -> dict[str, int]:
         "http": settings.triton_http_port,
         "grpc": settings.triton_grpc_port,
         "metrics": settings.triton_metrics_port,
-        "sagemaker": settings.sagemaker_port,
+        "sagemaker": settings.effective_sagemaker_port,
     }
     ports = {purpose: port for purpose, port in ports.items() if port or purpose in ("http", "grpc")}
     if len(set(ports.values())) < len(ports) or not all(0 < port < 65536 for port in ports.values()):
@@ -101,6 +113,11 @@ def _ports(settings: Settings) -> dict[str, int]:
             hint="set WORKSHOP_TRITON_HTTP_PORT, _GRPC_PORT, _METRICS_PORT and WORKSHOP_SAGEMAKER_PORT",
         )
     return ports
+
+
+def _front_end(settings: Settings) -> dict[str, str]:
+    """What the SageMaker front end reads from its environment: it serves one model and takes others while it runs."""
+    return {"SAGEMAKER_TRITON_DEFAULT_MODEL_NAME": settings.sagemaker_model, "SAGEMAKER_MULTI_MODEL": "true"}
 
 
 def _options(

@@ -10,7 +10,7 @@ from workshop.errors import ModelSourceError, RepositoryError
 from workshop.files import sha256_of, write_text
 
 # the file that Triton looks for in a version folder, by platform
-MODEL_FILES = {"pytorch_libtorch": "model.pt", "onnxruntime_onnx": "model.onnx"}
+MODEL_FILES = {"pytorch_libtorch": "model.pt", "onnxruntime_onnx": "model.onnx", "tensorrt_plan": "model.plan"}
 SIDECAR_FILE = "model.json"
 PRECISIONS = ("fp32", "bf16", "fp16")
 SIDECAR_FORMAT = 2

@@ -1,0 +1,131 @@
+"""The models of the endpoint's archive: configurations, carried packages, and the steps' own code."""
+
+import importlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from workshop.errors import ModelSourceError, RepositoryError
+from workshop.settings import load_settings
+from workshop.text.encoding import TOKENIZER_FILE
+from workshop.text.endpoint import prepare
+from workshop.text.endpoint.signatures import endpoint_models
+from workshop.text.sentence_bert import SentencePooling
+from workshop.text.signatures import MINILM
+
+
+class FakeTensor:
+    """A tensor of Triton's Python backend."""
+
+    def __init__(self, name, array):
+        self.name, self.array = name, array
+
+    def as_numpy(self):
+        return self.array
+
+
+@pytest.fixture
+def step(monkeypatch):
+    """Imports a step as Triton does, with a stand-in for its module of tensors and requests."""
+    backend = SimpleNamespace(
+        Tensor=FakeTensor,
+        TritonError=str,
+        InferenceResponse=lambda tensors=(), error=None: SimpleNamespace(tensors=tensors, error=error),
+        get_input_tensor_by_name=lambda request, name: FakeTensor(name, request[name]),
+    )
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
+    monkeypatch.syspath_prepend(str(prepare.SERVED))
+
+    def load(name, signature):
+        parameters = {key: {"string_value": value} for key, value in signature.parameters.items()}
+        model = importlib.import_module(name).TritonPythonModel()
+        model.initialize({"model_config": json.dumps({"parameters": parameters})})
+        return model
+
+    yield load
+    sys.modules.pop("postprocess", None)
+
+
+def test_the_ensemble_takes_texts_and_gives_vectors():
+    models = endpoint_models(MINILM)
+    assert [(spec.name, spec.dtype, spec.dims) for spec in models.ensemble.inputs] == [("INPUT0", "BYTES", (1,))]
+    assert [(spec.name, spec.dtype, spec.dims) for spec in models.ensemble.outputs] == [("finaloutput", "FP32", (384,))]
+    assert [step.model for step in models.ensemble.steps] == ["preprocess", "core", "postprocess"]
+    assert endpoint_models(MINILM, "tensorrt").core.platform == "tensorrt_plan"
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_the_last_step_pools_as_the_model_in_pytorch(step, pooling, normalised):
+    model = step("postprocess", endpoint_models(replace(MINILM, pooling=pooling, normalised=normalised)).postprocess)
+    random = np.random.default_rng(0)
+    hidden = random.normal(size=(3, 5, 384)).astype(np.float32)
+    mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]])
+    (response,) = model.execute([{"token_vectors": hidden, "attention_mask": mask}])
+    expected = SentencePooling(pooling, normalised=normalised)(torch.from_numpy(hidden), torch.from_numpy(mask))
+    (answer,) = response.tensors
+    assert answer.name == "finaloutput"
+    assert answer.array.dtype == np.float32
+    assert np.abs(answer.array - expected.numpy()).max() <= 1e-6
+
+
+def test_vectors_that_are_not_finite_fail_their_own_request_only(step):
+    model = step("postprocess", endpoint_models(MINILM).postprocess)
+    hidden = np.ones((2, 3, 384), np.float32)
+    mask = np.ones((2, 3), np.int64)
+    bad = hidden.copy()
+    bad[1, 0, 0] = np.inf
+    good, failed = model.execute([{"token_vectors": part, "attention_mask": mask} for part in (hidden, bad)])
+    assert good.error is None
+    assert failed.error == "token vectors of rows [1] are not finite"
+
+
+def test_a_plan_takes_the_place_of_the_onnx_export(tmp_path):
+    plan = tmp_path / "core.plan"
+    plan.write_bytes(b"a plan")
+    repository = tmp_path / "repository"
+    (repository / "core" / "1").mkdir(parents=True)
+    (repository / "core" / "1" / "model.onnx").write_bytes(b"of an earlier archive")
+    models = prepare.prepare_endpoint(load_settings(), repository, plan=plan)
+    assert models.core.platform == "tensorrt_plan"
+    assert [path.name for path in (repository / "core" / "1").iterdir()] == ["model.plan"]
+    with pytest.raises(ModelSourceError, match="nowhere is no file, expected a TensorRT plan"):
+        prepare.prepare_endpoint(load_settings(), repository, plan=tmp_path / "nowhere")
+
+
+def test_the_first_step_needs_nothing_but_its_own_folder_and_numpy(tmp_path):
+    plan = tmp_path / "core.plan"
+    plan.write_bytes(b"a plan")
+    prepare.prepare_endpoint(load_settings(), tmp_path / "repository", plan=plan)
+    folder = tmp_path / "repository" / "preprocess" / "1"
+    assert {path.name for path in folder.iterdir()} == {"model.py", "tokenization.py", TOKENIZER_FILE, "packages"}
+    numpy_only = tmp_path / "numpy_only"
+    numpy_only.mkdir()
+    for part in (np.__path__[0], f"{np.__path__[0]}.libs"):
+        (numpy_only / part.rpartition("/")[2]).symlink_to(part)
+    (numpy_only / "triton_python_backend_utils.py").touch()
+    program = (
+        f"import sys; sys.path[:0] = [{str(folder)!r}, {str(numpy_only)!r}]; import model, tokenizers\n"
+        f"tokenizer = model.TextTokenizer({str(folder / TOKENIZER_FILE)!r}, 256)\n"
+        "print(tokenizers.__file__, tokenizer(['a heist'])[0].tolist())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(str(folder / "packages" / "tokenizers"))
+    assert "[[101, 1037, 2002, 2923, 102, 0" in run.stdout.replace("\n", "")
+
+
+def test_a_package_for_one_python_alone_is_not_carried(tmp_path):
+    with pytest.raises(RepositoryError, match=r"pydantic_core holds _pydantic_core.*built for this Python alone"):
+        prepare._carry_packages(tmp_path, ["pydantic_core"])
+    with pytest.raises(RepositoryError, match="package no-such-package is not installed"):
+        prepare._carry_packages(tmp_path, ["no-such-package"])
+    assert list(tmp_path.iterdir()) == []

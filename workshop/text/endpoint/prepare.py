@@ -1,0 +1,143 @@
+"""Write the archive's model repository: the core exported, the steps around it with all that they import."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from workshop.errors import ModelSourceError, RepositoryError
+from workshop.export.gates import reuse
+from workshop.export.onnx import export_and_save, export_traced
+from workshop.files import replacing, sha256_of, write_text
+from workshop.settings import Settings
+from workshop.text import tokenization
+from workshop.text.encoding import TOKENIZER_FILE
+from workshop.text.endpoint.signatures import PLATFORMS, EndpointModels, endpoint_models
+from workshop.text.ensembles import CODE_FILE
+from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
+from workshop.text.sentence_bert import load_sentence_bert
+from workshop.text.sentiment.prepare import SentenceEncoder
+from workshop.text.sources import TextModelSource
+from workshop.triton.artefact import MODEL_FILES, version_folder
+from workshop.triton.signature import ModelSignature, write_config
+
+SERVED = Path(__file__).parent / "served"
+CARRIED_PACKAGES = ("tokenizers",)
+"""Packages that the steps import and that Triton's image does not have. They must be pure Python, or built for the
+stable ABI as this one is, since the endpoint runs another Python."""
+TOKEN_TOLERANCE = 5e-4
+"""Largest absolute difference of a number in a token's vector: before the pooling they reach 5, and float32 sums of
+another order differ by 1e-4 there."""
+NOT_CARRIED = ("__pycache__", "*.pyi")
+
+
+def prepare_endpoint(settings: Settings, repository: Path, *, plan: Path | None = None) -> EndpointModels:
+    """Write the models of the archive into ``repository``, a folder of their own; a core that is current stays.
+
+    Args:
+        settings: which sentence model, and where it comes from.
+        repository: receives ``preprocess``, ``core``, ``postprocess`` and ``ensemble``.
+        plan: a TensorRT plan of the core model, built on the kind of GPU that the endpoint has; the ONNX export when
+            not given. Its tensors must be those of the signature: only a GPU can check it.
+
+    Returns:
+        The signatures of what was written.
+
+    Raises:
+        ModelSourceError: the weights are not to be had, or the plan is no file.
+        TraceRefusedError: the export fails a gate.
+        RepositoryError: a carried package is not installed here.
+    """
+    source = sentence_source(settings)
+    models = endpoint_models(source.encoding, "tensorrt" if plan else "onnx")
+    _forget_other_form(repository, models.core)
+    if plan:
+        _place_plan(plan, models.core, repository)
+    else:
+        _place_onnx(source, models.core, repository)
+    preprocess = _place_code(models.preprocess, repository)
+    _copy(source.tokenizer_file, preprocess / TOKENIZER_FILE)
+    write_text(preprocess / CODE_FILE, Path(tokenization.__file__).read_text(encoding="utf-8"))
+    _carry_packages(preprocess / "packages")
+    _place_code(models.postprocess, repository)
+    write_config(models.ensemble, repository)
+    version_folder(repository, models.ensemble.name, 1).mkdir(parents=True, exist_ok=True)
+    return models
+
+
+def _place_onnx(source: TextModelSource, core: ModelSignature, repository: Path) -> None:
+    if reuse(core, repository, source_sha256=source.sha256, precision="fp32"):
+        return
+    tokenizer = source.tokenizer()
+    export_and_save(
+        SentenceEncoder(load_sentence_bert(source, "fp32").encoder).eval(),
+        core,
+        sentence_inputs(tokenizer, EXAMPLE_TEXTS),
+        {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()},
+        repository,
+        source=source.name,
+        source_sha256=source.sha256,
+        replace=True,
+        exporter=export_traced,
+        tolerance=TOKEN_TOLERANCE,
+    )
+
+
+def _place_plan(plan: Path, core: ModelSignature, repository: Path) -> None:
+    if not plan.is_file():
+        raise ModelSourceError(
+            f"{plan} is no file, expected a TensorRT plan of the core model",
+            hint="build it on the endpoint's kind of GPU, or leave it away: the core is then ONNX",
+        )
+    write_config(core, repository)
+    _copy(plan, version_folder(repository, core.name, 1) / MODEL_FILES[core.platform])
+
+
+def _forget_other_form(repository: Path, core: ModelSignature) -> None:
+    """Remove a core of another platform: the archive must not carry both."""
+    folder = version_folder(repository, core.name, 1)
+    others = {MODEL_FILES[platform] for platform in PLATFORMS.values() if platform != core.platform}
+    if any((folder / name).is_file() for name in others):
+        shutil.rmtree(folder.parent)
+
+
+def _place_code(signature: ModelSignature, repository: Path) -> Path:
+    """Write a step's configuration and ``model.py``; returns its version folder."""
+    folder = version_folder(repository, signature.name, 1)
+    write_config(signature, repository)
+    write_text(folder / "model.py", (SERVED / f"{signature.name}.py").read_text(encoding="utf-8"))
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    if target.is_file() and sha256_of(target) == sha256_of(source):
+        return
+    with replacing(target) as aside:
+        shutil.copyfile(source, aside)
+
+
+def _carry_packages(target: Path, packages: Iterable[str] = CARRIED_PACKAGES) -> None:
+    """Copy installed packages, so that they can be imported from ``target``.
+
+    Raises:
+        RepositoryError: one is not installed, or its binaries are for this Python alone.
+    """
+    for name in packages:
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise RepositoryError(
+                f"package {name} is not installed, the archive carries it", hint="make setup"
+            ) from error
+        folder = Path(str(distribution.locate_file(name)))
+        bound = [path.name for path in folder.rglob("*.so") if ".abi3." not in path.name]
+        if bound:
+            raise RepositoryError(
+                f"package {name} holds {', '.join(sorted(bound))}, built for this Python alone; "
+                "the endpoint runs another",
+                hint=f"install a build of {name} for the stable ABI (abi3)",
+            )
+        shutil.rmtree(target / name, ignore_errors=True)
+        shutil.copytree(folder, target / name, ignore=shutil.ignore_patterns(*NOT_CARRIED))
