@@ -60,6 +60,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bench_graphsage": ("mini_accuracy", "mini_methods", "train_epoch", "sampler_rate", "graphsage_vs_classic"),
     "bench_products": ("orders_recall", "catalogue_products", "live_product"),
     "bench_vision": ("vit_two_ways", "vit_int8", "image_top1", "image_jpeg"),
+    "bench_sagemaker": ("archive_size", "sagemaker_invoke"),
     "bench_packages": ("client_import", "setup_warm", "aqlite_wheel"),
     "bench_run": ("warm_run",),
 }
