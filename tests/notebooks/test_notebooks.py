@@ -21,7 +21,7 @@ from workshop.runner.parameters import assign_parameters
 from workshop.runner.servers import needed_services
 from workshop.runner.session import NotebookResult, run_entry
 from workshop.settings import Settings, load_settings
-from workshop.stack.private import private_settings
+from workshop.stack.private import free_ports, private_settings
 
 INDEX = load_index()
 EXERCISED = [entry for entry in INDEX.notebook if (SOLUTIONS / entry.path.name).exists()]
@@ -60,7 +60,12 @@ def settings(tmp_path_factory) -> Iterator[Settings]:
     """Settings of running servers whose model repository holds only what is committed."""
     repository = tmp_path_factory.mktemp("models") / "repository"
     shutil.copytree(load_settings().model_repository, repository, ignore=shutil.ignore_patterns(*GENERATED))
-    settings = private_settings(tmp_path_factory.mktemp("stack"), model_repository=repository, data_size="tiny")
+    settings = private_settings(
+        tmp_path_factory.mktemp("stack"),
+        model_repository=repository,
+        data_size="tiny",
+        sagemaker_port=free_ports(1)[0],
+    )
     with stack.running(settings, needed_services(INDEX.notebook, settings)):
         yield settings
 
