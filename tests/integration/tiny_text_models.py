@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedModel,
+    RobertaConfig,
+    RobertaModel,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
@@ -26,6 +31,9 @@ PHRASES = [
     "café in Zürich",
 ]
 CORPUS = PHRASES * 4
+BERTS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+ROBERTAS = ["<s>", "<pad>", "</s>", "<unk>"]
+MPNETS = ["<s>", "<pad>", "</s>", "[UNK]"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Kind:
     normalised: bool = True
     max_tokens: int = 40
     cased: bool = False
-    unigram: bool = False
+    tokenizer: str = "wordpiece"
     prompt: str = ""
 
 
@@ -47,26 +55,33 @@ KINDS = {
     "cls": Kind(pooling="cls"),
     "odd_length": Kind(max_tokens=37),
     "cased": Kind(cased=True),
-    "sentencepiece": Kind(architecture="xlm-roberta", unigram=True, cased=True),
-    "sentencepiece_bert": Kind(unigram=True, width=48, pooling="cls", normalised=False),
+    "sentencepiece": Kind(architecture="xlm-roberta", tokenizer="unigram", cased=True),
+    "sentencepiece_bert": Kind(tokenizer="unigram", width=48, pooling="cls", normalised=False),
     "not_normalised": Kind(normalised=False),
     "prompted": Kind(prompt="query: "),
     "distilbert": Kind(architecture="distilbert"),
     "short": Kind(max_tokens=20),
+    "byte_level": Kind(architecture="roberta", tokenizer="byte_level", cased=True),
+    "mpnet": Kind(architecture="mpnet", tokenizer="wordpiece_of_mpnet"),
 }
 
 
-def wordpiece(cased: bool) -> Tokenizer:
-    """A trained WordPiece tokenizer, padding id 0, with a maximal length and padding of its own that must not count."""
+def wordpiece(cased: bool, special: Sequence[str] = BERTS, first: str = "[CLS]", last: str = "[SEP]") -> Tokenizer:
+    """A trained WordPiece tokenizer, with a maximal length and padding of its own that must not count.
+
+    Args:
+        cased: keep capital letters.
+        special: tokens that stand for something, by id.
+        first: goes before each text.
+        last: goes after it.
+    """
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer.train_from_iterator(
-        CORPUS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
-    )
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.enable_padding(length=128)
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=list(special), show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.post_processor = processors.BertProcessing((last, special.index(last)), (first, special.index(first)))
+    tokenizer.enable_padding(length=128, pad_id=tokenizer.token_to_id(padding_token(tokenizer)))
     tokenizer.enable_truncation(128)
     return tokenizer
 
@@ -79,31 +94,66 @@ def unigram(cased: bool) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False)
+    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=ROBERTAS, unk_token="<unk>", show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return tokenizer
 
 
-def encoder(kind: Kind, vocabulary: int) -> PreTrainedModel:
+def byte_level(cased: bool) -> Tokenizer:
+    """A trained byte-level BPE tokenizer, as RoBERTa has: every text has tokens, whatever its letters; padding id 1."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = None if cased else normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=ROBERTAS, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+TOKENIZERS: dict[str, Callable[[bool], Tokenizer]] = {
+    "wordpiece": wordpiece,
+    "unigram": unigram,
+    "byte_level": byte_level,
+    "wordpiece_of_mpnet": lambda cased: wordpiece(cased, MPNETS, "<s>", "</s>"),
+}
+
+
+def encoder(kind: Kind, tokenizer: Tokenizer) -> PreTrainedModel:
     """An encoder of two layers with random weights; its table of positions is just long enough."""
     torch.manual_seed(0)
-    sizes = {"vocab_size": vocabulary, "max_position_embeddings": kind.max_tokens}
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": kind.max_tokens}
     if kind.architecture == "distilbert":
         return DistilBertModel(DistilBertConfig(**sizes, dim=kind.width, n_heads=4, n_layers=2, hidden_dim=64))
-    shape = {"hidden_size": kind.width, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    padding = 1 if kind.unigram else 0
-    if kind.architecture == "xlm-roberta":
-        sizes["max_position_embeddings"] += padding + 1
-        return XLMRobertaModel(XLMRobertaConfig(**sizes, **shape, pad_token_id=padding, type_vocab_size=1))
-    return BertModel(BertConfig(**sizes, **shape, pad_token_id=padding))
+    sizes |= {"hidden_size": kind.width, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    padding = tokenizer.token_to_id(padding_token(tokenizer))
+    if kind.architecture == "bert":
+        return BertModel(BertConfig(**sizes, pad_token_id=padding))
+    sizes["max_position_embeddings"] += padding + 1
+    if kind.architecture == "mpnet":
+        return MPNetModel(MPNetConfig(**sizes, pad_token_id=padding))
+    configuration, model = {
+        "roberta": (RobertaConfig, RobertaModel),
+        "xlm-roberta": (XLMRobertaConfig, XLMRobertaModel),
+    }[kind.architecture]
+    return model(configuration(**sizes, pad_token_id=padding, type_vocab_size=1))
+
+
+def padding_token(tokenizer: Tokenizer) -> str:
+    """The token that fills rows up."""
+    return "[PAD]" if tokenizer.token_to_id("[PAD]") is not None else "<pad>"
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, kind: Kind) -> None:
     """Write ``tokenizer.json`` and its settings."""
     tokenizer.save(str(folder / "tokenizer.json"))
-    names = {"pad_token": "<pad>", "unk_token": "<unk>"} if kind.unigram else {"pad_token": "[PAD]"}
+    names = {"pad_token": padding_token(tokenizer)}
+    if tokenizer.token_to_id("<unk>") is not None:
+        names["unk_token"] = "<unk>"
     write_json(
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": kind.max_tokens, **names},
@@ -112,8 +162,8 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, kind: Kind) -> None:
 
 def save_sentence_model(folder: Path, kind: Kind) -> Path:
     """Save a sentence model as sentence-transformers does; returns the folder."""
-    tokenizer = unigram(kind.cased) if kind.unigram else wordpiece(kind.cased)
-    encoder(kind, tokenizer.get_vocab_size()).save_pretrained(folder)
+    tokenizer = TOKENIZERS[kind.tokenizer](kind.cased)
+    encoder(kind, tokenizer).save_pretrained(folder)
     save_tokenizer(tokenizer, folder, kind)
     steps = ["Transformer", "Pooling", *(["Normalize"] if kind.normalised else [])]
     paths = ["", "1_Pooling", "2_Normalize"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModel, AutoModelForSequenceClassification, MPNetModel, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from workshop.errors import ModelSourceError
@@ -134,7 +134,21 @@ def load_encoder(source: TextModelSource, dtype: torch.dtype) -> PreTrainedModel
     model = _load(AutoModel, source, dtype)
     if hasattr(model, "pooler"):
         model.pooler = None
+    if isinstance(model, MPNetModel):
+        _count_positions_from_the_input(model)
     return model
+
+
+def _count_positions_from_the_input(model: MPNetModel) -> None:
+    """Let MPNet's relative positions follow from its input; on its own it makes them on a device that a trace keeps."""
+    layers = model.encoder
+
+    def position_bias(hidden: torch.Tensor, position_ids: None = None, num_buckets: int = 32) -> torch.Tensor:
+        position = torch.ones_like(hidden[0, :, 0], dtype=torch.int64).cumsum(0)
+        bucket = layers.relative_position_bucket(position[None, :] - position[:, None], num_buckets=num_buckets)
+        return layers.relative_attention_bias(bucket).permute(2, 0, 1).unsqueeze(0)
+
+    layers.compute_position_bias = position_bias
 
 
 def load_classifier(source: TextModelSource, dtype: torch.dtype) -> PreTrainedModel:
@@ -148,7 +162,7 @@ def _load(kind: type, source: TextModelSource, dtype: torch.dtype) -> PreTrained
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        model = kind.from_pretrained(source.folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True)
+        model = kind.from_pretrained(source.folder, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise ModelSourceError(f"{source.name} did not load from {source.folder}: {error}") from error
     finally:
