@@ -21,7 +21,14 @@ from workshop.errors import (
 )
 from workshop.evaluate.baskets import weight_grid
 from workshop.evaluate.relevance import choose_weights, left_out_terms, ranked, relevance
-from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph, text_hash
+from workshop.recommend.movie_graph import (
+    MOVIE_COLLECTIONS,
+    MOVIE_GRAPH,
+    MOVIES,
+    MovieCollections,
+    load_movie_graph,
+    text_hash,
+)
 from workshop.recommend.movies import LEAST_SIMILARITY, LINKS, MovieFilters, MovieRecommender, Weights
 from workshop.stack.private import private_settings
 from workshop.store import vector_index
@@ -91,10 +98,31 @@ def test_load_is_complete_and_repeatable(scratch, catalogue):
         assert first[name].created == len(getattr(catalogue, name)) == scratch.collection(name).count(), name
         assert (second[name].created, second[name].updated) == (0, first[name].created), name
     assert steps[-1][0] == steps[-1][1] == sum(report.written for report in first.values())
-    (movie,) = run_query(scratch, "movie_find", {"title": "spirited away", "year": None})
+    (movie,) = MOVIE_COLLECTIONS.query(scratch, "movie_find", {"title": "spirited away", "year": None})
     assert (movie["year"], movie["language"], "Animation" in movie["genres"]) == (2001, "ja", True)
     director = "FOR v IN 1..1 INBOUND @movie GRAPH 'movie_graph' FILTER v.name == 'Hayao Miyazaki' RETURN v.name"
     assert list(scratch.aql.execute(director, bind_vars={"movie": movie["_id"]})) == ["Hayao Miyazaki"]
+
+
+def test_two_catalogues_live_in_one_database(scratch, catalogue, exact):
+    own = MovieCollections("mine_")
+    load_movie_graph(scratch, catalogue)
+    mine = replace(catalogue, movies=[replace(movie, title=f"My {movie.title}") for movie in catalogue.movies])
+    load_movie_graph(scratch, mine, collections=own)
+    assert scratch.collection("movies").get("27205")["title"] == "Inception"
+    path = "FOR v IN 1..1 INBOUND 'mine_movies/27205' GRAPH 'mine_movie_graph' RETURN v._id"
+    assert all(end.startswith("mine_people/") for end in scratch.aql.execute(path))
+    texts = Embedder()
+    embed_collection(scratch, own.movies, texts, model_version="toy 1", dimension=8)
+    assert "embedding" not in scratch.collection("movies").get("27205")
+    recommender = MovieRecommender(scratch, texts, ensure_vector_index(scratch, own.movies), collections=own)
+    by_graph = Weights(text=0, graph=1, genre=0)
+    found, expected = (
+        recommender.hybrid("My Inception", by_graph, limit=3),
+        exact.hybrid("Inception", by_graph, limit=3),
+    )
+    assert [(item.title, item.score) for item in found] == [(f"My {item.title}", item.score) for item in expected]
+    assert [item.reasons for item in found] == [item.reasons for item in expected]
 
 
 def test_schema_that_differs_is_refused(scratch):
@@ -347,12 +375,12 @@ def test_unknown_links_are_refused(exact):
 
 def test_titles_pages_and_counts(database, plain):
     movies = {movie.key: movie for movie in plain.catalogue.movies}
-    assert set(run_query(database, "movie_titles")) == {movie.title for movie in movies.values()}
+    assert set(MOVIE_COLLECTIONS.query(database, "movie_titles")) == {movie.title for movie in movies.values()}
     for title in ("AMÉLIE", "the matrix", "Unknown"):
-        found = run_query(database, "movie_find", {"title": title, "year": None})
+        found = MOVIE_COLLECTIONS.query(database, "movie_find", {"title": title, "year": None})
         expected = [movie for movie in movies.values() if movie.title.lower() == title.lower()]
         assert [row["_key"] for row in found] == [m.key for m in sorted(expected, key=lambda m: -m.vote_count)]
-    assert run_query(database, "movie_find", {"title": "Inception", "year": 1999}) == []
+    assert MOVIE_COLLECTIONS.query(database, "movie_find", {"title": "Inception", "year": 1999}) == []
     assert run_query(database, "count_embedded", {"@collection": MOVIES}) == [{"length": 384, "documents": 200}]
     assert run_query(database, "embedding_models", {"@collection": MOVIES}) == [MODEL]
     assert run_query(database, "count_pending_embeddings", {"@collection": MOVIES, "current": [MODEL]}) == [[0, 200]]
@@ -485,6 +513,6 @@ def test_movie_without_embedding_is_named(movies, embed):
 
 def test_query_errors_name_the_query(database):
     with pytest.raises(QueryError, match="could not run query 'movie_find': the store answered HTTP 400, error 15"):
-        run_query(database, "movie_find", {"title": "x"})
+        MOVIE_COLLECTIONS.query(database, "movie_find", {"title": "x"})
     with pytest.raises(StoreSchemaError, match=r"could not run query 'count_embedded'.*error 1203"):
         run_query(database, "count_embedded", {"@collection": "no_such_collection"})

@@ -3,44 +3,98 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from arango.database import StandardDatabase
 
 from workshop.data.movies import Edge, Movie, MovieCatalogue, Named
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
+from workshop.store.queries import run_query_on
 from workshop.store.schema import EdgeDefinition, GraphSchema, PersistentIndex, ensure_schema
 
-MOVIES = "movies"
+EDGES = {
+    "acted_in": ("people", "movies"),
+    "directed": ("people", "movies"),
+    "has_genre": ("movies", "genres"),
+    "has_keyword": ("movies", "keywords"),
+    "produced_by": ("movies", "companies"),
+    "produced_in": ("movies", "countries"),
+}
+"""Kind of edge to what it leads from and to."""
+VERTICES = ("movies", "people", "genres", "keywords", "companies", "countries")
 
-MOVIE_GRAPH = GraphSchema(
-    graph="movie_graph",
-    vertices=(MOVIES, "people", "genres", "keywords", "companies", "countries"),
-    edges=(
-        EdgeDefinition("acted_in", ("people",), (MOVIES,)),
-        EdgeDefinition("directed", ("people",), (MOVIES,)),
-        EdgeDefinition("has_genre", (MOVIES,), ("genres",)),
-        EdgeDefinition("has_keyword", (MOVIES,), ("keywords",)),
-        EdgeDefinition("produced_by", (MOVIES,), ("companies",)),
-        EdgeDefinition("produced_in", (MOVIES,), ("countries",)),
-    ),
-    indexes=(
-        PersistentIndex(MOVIES, ("year",)),
-        PersistentIndex(MOVIES, ("language",)),
-        PersistentIndex(MOVIES, ("genres[*]",)),
-        PersistentIndex("people", ("name",)),
-    ),
-)
+
+@dataclass(frozen=True)
+class MovieCollections:
+    """Where a catalogue lies in its database; each catalogue of one database has names of its own.
+
+    Attributes:
+        prefix: what the names of its collections and of its graph begin with, ``"mine_"`` for instance.
+    """
+
+    prefix: str = ""
+
+    def name(self, kind: str) -> str:
+        """The collection of a kind of vertex or edge."""
+        return f"{self.prefix}{kind}"
+
+    @property
+    def movies(self) -> str:
+        """The collection of the movies."""
+        return self.name("movies")
+
+    @property
+    def graph(self) -> str:
+        """The named graph."""
+        return self.name("movie_graph")
+
+    @property
+    def schema(self) -> GraphSchema:
+        """Collections, named graph and indexes."""
+        return GraphSchema(
+            graph=self.graph,
+            vertices=tuple(self.name(kind) for kind in VERTICES),
+            edges=tuple(
+                EdgeDefinition(self.name(kind), (self.name(source),), (self.name(target),))
+                for kind, (source, target) in EDGES.items()
+            ),
+            indexes=(
+                PersistentIndex(self.movies, ("year",)),
+                PersistentIndex(self.movies, ("language",)),
+                PersistentIndex(self.movies, ("genres[*]",)),
+                PersistentIndex(self.name("people"), ("name",)),
+            ),
+        )
+
+    def query(self, database: StandardDatabase, name: str, bind_vars: Mapping[str, Any] | None = None) -> list[Any]:
+        """Run one of the ``movie_*`` queries on these collections.
+
+        Raises:
+            QueryError: the store refuses the query, or it fails.
+        """
+        return run_query_on(database, name, {kind: self.name(kind) for kind in (*VERTICES, *EDGES)}, bind_vars)
+
+
+MOVIE_COLLECTIONS = MovieCollections()
+MOVIES = MOVIE_COLLECTIONS.movies
+MOVIE_GRAPH = MOVIE_COLLECTIONS.schema
 
 
 def load_movie_graph(
-    database: StandardDatabase, catalogue: MovieCatalogue, *, progress: Progress | None = None
+    database: StandardDatabase,
+    catalogue: MovieCatalogue,
+    *,
+    collections: MovieCollections = MOVIE_COLLECTIONS,
+    progress: Progress | None = None,
 ) -> dict[str, UpsertReport]:
     """Write a catalogue's records and edges; what the store knows besides, such as embeddings, stays.
 
     Args:
         database: the store.
         catalogue: what to write.
+        collections: where it goes; each catalogue of a database has its own.
         progress: called with the number of records and edges written, and the number of all.
 
     Returns:
@@ -50,27 +104,28 @@ def load_movie_graph(
         DocumentsRejectedError: the store refused documents.
         StoreSchemaError: a collection or the graph exists and is different.
     """
-    ensure_schema(database, MOVIE_GRAPH)
+    ensure_schema(database, collections.schema)
     counts = catalogue.counts()
-    total = sum(counts[name] for name in MOVIE_GRAPH.collections)
+    kinds = (*VERTICES, *EDGES)
+    total = sum(counts[kind] for kind in kinds)
     reports: dict[str, UpsertReport] = {}
     done = 0
-    for name in MOVIE_GRAPH.collections:
-        reports[name] = upsert(database, name, documents(catalogue, name))
-        done += counts[name]
+    for kind in kinds:
+        name = collections.name(kind)
+        reports[name] = upsert(database, name, _documents(catalogue, kind, collections))
+        done += counts[kind]
         if progress:
             progress(done, total)
     return reports
 
 
-def documents(catalogue: MovieCatalogue, collection: str) -> Iterator[Document]:
-    """The documents of one collection of :data:`MOVIE_GRAPH`."""
-    if collection == MOVIES:
+def _documents(catalogue: MovieCatalogue, kind: str, collections: MovieCollections) -> Iterator[Document]:
+    if kind == "movies":
         return _movies(catalogue.movies)
-    for edge in MOVIE_GRAPH.edges:
-        if edge.collection == collection:
-            return _edges(getattr(catalogue, collection), edge.sources[0], edge.targets[0])
-    return _named(getattr(catalogue, collection))
+    if kind in EDGES:
+        source, target = (collections.name(end) for end in EDGES[kind])
+        return _edges(getattr(catalogue, kind), source, target)
+    return _named(getattr(catalogue, kind))
 
 
 def text_hash(movie: Movie) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 from arango.database import StandardDatabase
 
 from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.recommend.movie_graph import MOVIE_COLLECTIONS, MovieCollections
 from workshop.recommend.recommendation import Recommendation
 from workshop.store.connection import store_errors
 from workshop.store.embeddings import Embed, as_stored, check_vectors
 from workshop.store.pending import EMBEDDING
-from workshop.store.queries import run_query
 from workshop.store.vector_index import VectorSearch
 
 LEAST_SIMILARITY = 0.3
@@ -61,12 +61,21 @@ class MovieRecommender:
         database: the store.
         embed: the model that embedded the movies; used for wishes.
         search: whether the vector index is used, from ``ensure_vector_index``.
+        collections: where the catalogue lies.
     """
 
-    def __init__(self, database: StandardDatabase, embed: Embed, search: VectorSearch) -> None:
+    def __init__(
+        self,
+        database: StandardDatabase,
+        embed: Embed,
+        search: VectorSearch,
+        *,
+        collections: MovieCollections = MOVIE_COLLECTIONS,
+    ) -> None:
         self._database = database
         self._embed = embed
         self._search = search
+        self._collections = collections
 
     def find(self, title: str, year: int | None = None) -> dict[str, Any]:
         """The movie of that title; the one with the most votes when there are several.
@@ -74,10 +83,10 @@ class MovieRecommender:
         Raises:
             DataInvalidError: no movie has that title; the hint names similar ones.
         """
-        found = run_query(self._database, "movie_find", {"title": title.strip(), "year": year})
+        found = self._query("movie_find", {"title": title.strip(), "year": year})
         if found:
             return found[0]
-        titles = {known.lower(): known for known in run_query(self._database, "movie_titles")}
+        titles = {known.lower(): known for known in self._query("movie_titles")}
         close = [titles[match] for match in difflib.get_close_matches(title.lower(), titles, n=3, cutoff=0.6)]
         asked = f"{title!r} of {year}" if year else repr(title)
         raise DataInvalidError(
@@ -148,15 +157,18 @@ class MovieRecommender:
         key = self.find(title, year)["_key"]
         self._vector(key)
         bind_vars = {
-            "key": key,
+            "source": f"{self._collections.movies}/{key}",
             "pool": pool,
-            "links": list(links),
+            "links": [self._collections.name(link) for link in links],
             "limit": limit,
             "text_weight": weights.text,
             "graph_weight": weights.graph,
             "genre_weight": weights.genre,
         }
-        rows = run_query(self._database, "movie_recommend", bind_vars)
+        rows = self._query("movie_recommend", bind_vars)
+        for row in rows:
+            for reason in row["reasons"]:
+                reason["kind"] = reason["kind"].removeprefix(self._collections.prefix)
         return [Recommendation.from_row(row, HYBRID_TERMS) for row in rows]
 
     def _nearest(
@@ -165,14 +177,17 @@ class MovieRecommender:
         bind_vars = {"vector": vector, "exclude": exclude, "limit": limit, **(filters or MovieFilters()).bind_vars()}
         if self._search.approximate:
             bind_vars["n_probe"] = self._search.n_probe
-            rows = run_query(self._database, "movie_nearest_approximate", bind_vars)
+            rows = self._query("movie_nearest_approximate", bind_vars)
         else:
-            rows = run_query(self._database, "movie_nearest_exact", bind_vars)
+            rows = self._query("movie_nearest_exact", bind_vars)
         return [Recommendation.from_row({**row, "score": row["similarity"]}, ["similarity"]) for row in rows]
+
+    def _query(self, name: str, bind_vars: dict[str, Any] | None = None) -> list[Any]:
+        return self._collections.query(self._database, name, bind_vars)
 
     def _vector(self, key: str) -> list[float]:
         with store_errors(f"read movie {key!r}"):
-            movie = self._database.collection("movies").get(key)
+            movie = self._database.collection(self._collections.movies).get(key)
         if not movie or not movie.get(EMBEDDING):
             raise StoreSchemaError(f"movie {key!r} has no embedding", hint="run embed_collection first")
         return movie[EMBEDDING]

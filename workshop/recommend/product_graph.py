@@ -20,7 +20,7 @@ from workshop.graph.signature import PRODUCTS_MODEL, GraphModel
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
 from workshop.store.embeddings import check_vectors
 from workshop.store.pending import EMBEDDING, PendingReport, compute_pending
-from workshop.store.queries import query_text, run_query
+from workshop.store.queries import run_query_on
 from workshop.store.schema import EdgeDefinition, GraphSchema, PersistentIndex, ensure_schema
 from workshop.triton.client import TritonClient
 
@@ -59,9 +59,7 @@ class ProductCollections:
         Raises:
             QueryError: the store refuses the query, or it fails.
         """
-        text = query_text(name)
-        own = {"@products": self.products, "@links": self.links}
-        return run_query(database, name, {**(bind_vars or {}), **{k: v for k, v in own.items() if f"@{k}" in text}})
+        return run_query_on(database, name, {"products": self.products, "links": self.links}, bind_vars)
 
 
 PRODUCT_COLLECTIONS = ProductCollections()

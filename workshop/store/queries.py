@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -41,3 +42,23 @@ def run_query(database: StandardDatabase, name: str, bind_vars: Mapping[str, Any
         for warning in cursor.warnings() or ():
             logger.warning("query %r: %s", name, warning.get("message", warning))
         return list(cursor)
+
+
+def run_query_on(
+    database: StandardDatabase, name: str, collections: Mapping[str, str], bind_vars: Mapping[str, Any] | None = None
+) -> list[Any]:
+    """Run ``aql/<name>.aql``, whose ``@@name`` stand for collections that each catalogue has under names of its own.
+
+    Args:
+        database: the store.
+        name: of the query.
+        collections: a query's name of a collection to its name in the database; those that it does not use are left
+            out.
+        bind_vars: the values.
+
+    Raises:
+        QueryError: the store refuses the query, or it fails.
+    """
+    used = set(re.findall(r"@@(\w+)", query_text(name)))
+    own = {f"@{part}": collection for part, collection in collections.items() if part in used}
+    return run_query(database, name, {**(bind_vars or {}), **own})
