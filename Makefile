@@ -24,7 +24,7 @@ help: ## List the commands
 setup: $(STAMP) ## Make .venv, install requirements.txt, download the data files
 	@$(PY) scripts/fetch_data.py
 
-$(STAMP): requirements.txt constraints.txt pyproject.toml packages/aqlite/pyproject.toml scripts/find_python.sh
+$(STAMP): requirements.txt requirements-no-deps.txt constraints.txt pyproject.toml packages/aqlite/pyproject.toml scripts/find_python.sh
 	@python=$$(sh scripts/find_python.sh) || exit 1; \
 	if ! $(PY) -c 'import sys, pip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
 		echo "Making $(VENV) with $$($$python --version)"; \

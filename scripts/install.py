@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Install requirements.txt, held to constraints.txt, into the environment of the Python that runs this.
+"""Install requirements.txt, held to constraints.txt, into the environment of the Python that runs this; then the few
+packages of requirements-no-deps.txt as they are.
 
 Shows what pip is doing in a few lines; pip's own words are in ``pip.log`` in the environment's folder. Nothing is done
 when the files that say what to install are those of the last time. Needs the standard library only.
@@ -14,10 +15,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-INPUTS = ("requirements.txt", "constraints.txt", "pyproject.toml", "packages/aqlite/pyproject.toml")
+INPUTS = (
+    "requirements.txt",
+    "requirements-no-deps.txt",
+    "constraints.txt",
+    "pyproject.toml",
+    "packages/aqlite/pyproject.toml",
+)
+STEPS = (
+    ("--requirement", "requirements.txt", "--constraint", "constraints.txt"),
+    ("--no-deps", "--requirement", "requirements-no-deps.txt"),
+)
 STAMP = ".requirements-installed"
 SECONDS_BETWEEN_LINES = 15
 UNITS = {"kB": 1e-3, "MB": 1.0, "GB": 1e3}
@@ -56,13 +68,24 @@ class Progress:
 
 
 def install(root: Path, log: Path) -> int:
-    """Run pip and show its progress; returns its exit status."""
+    """Run pip, step by step, until one fails; returns its exit status."""
+    log.write_text("", encoding="utf-8")
+    started = time.monotonic()
+    for step in STEPS:
+        if status := run_pip(step, root, log):
+            return status
+    print(f"Installed in {time.monotonic() - started:.0f} s", flush=True)
+    return 0
+
+
+def run_pip(arguments: Sequence[str], root: Path, log: Path) -> int:
+    """Run ``pip install`` and show its progress; returns its exit status."""
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    command += ["--progress-bar", "off", "--requirement", "requirements.txt", "--constraint", "constraints.txt"]
+    command += ["--progress-bar", "off", *arguments]
     started = shown = time.monotonic()
     progress, lines = Progress(), queue.Queue()
     pip = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with log.open("w", encoding="utf-8") as output, pip:
+    with log.open("a", encoding="utf-8") as output, pip:
 
         def pump() -> None:
             for line in pip.stdout:
@@ -83,8 +106,6 @@ def install(root: Path, log: Path) -> int:
             if not done and now - shown >= SECONDS_BETWEEN_LINES:
                 shown = now
                 print(f"  {now - started:4.0f} s  {progress}", flush=True)
-    if pip.returncode == 0:
-        print(f"Installed in {time.monotonic() - started:.0f} s", flush=True)
     return pip.returncode
 
 

@@ -93,6 +93,20 @@ def test_documents_and_edges_as_stored(database):
     assert edges == {(f"products/p{a}", f"products/p{b}") for a, b in LINKS}, "each co-purchase once"
 
 
+def test_arangodbs_adapter_reads_the_graph_into_pyg(database):
+    adapter = pytest.importorskip("adbpyg_adapter", reason="make setup installs it: requirements-no-deps.txt")
+    metagraph = {
+        "vertexCollections": {PRODUCTS: {"x": "features", "embedding": "embedding"}},
+        "edgeCollections": {BOUGHT_TOGETHER: {}},
+    }
+    read = adapter.ADBPyG_Adapter(database).arangodb_to_pyg("product_graph", metagraph, preserve_adb_keys=True)
+    number = [int(key.removeprefix("p")) for key in read["_v_key"]]
+    assert sorted(number) == list(range(7))
+    torch.testing.assert_close(read.x, catalogue().x[number])
+    assert read.embedding.shape == (7, 2)
+    assert {(number[a], number[b]) for a, b in read.edge_index.T.tolist()} == set(LINKS)
+
+
 def test_loading_again_changes_nothing_and_keeps_embeddings(database):
     reports = load_product_graph(database, catalogue())
     assert {name: (report.created, report.updated) for name, report in reports.items()} == {
@@ -196,7 +210,7 @@ def test_explanation_names_what_links_two_products(recommender):
     reason = recommender.explain(M, KETTLE)
     assert reason.shared == ("Coffee mug",)
     assert not reason.bought_together
-    assert "Tea kettle: 1 products are bought with both, Coffee mug among them" in str(reason)
+    assert "Tea kettle: 1 product is bought with both: Coffee mug" in str(reason)
     assert str(recommender.explain(M, FROTHER)).startswith("Milk frother: the two are bought together; 2 products")
     assert recommender.explain(VASE, LAMP).shared_count == 0
 

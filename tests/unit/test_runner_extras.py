@@ -39,5 +39,5 @@ def test_a_missing_package_is_named_with_the_notebook_and_the_command(monkeypatc
 
 
 def test_an_unknown_extra_is_refused():
-    with pytest.raises(RunnerError, match="no extra 'gold'; it has api, client"):
+    with pytest.raises(RunnerError, match="no extra 'gold'; it has adapter, api, client"):
         extras.check_extras([entry("gold")])

@@ -34,9 +34,11 @@ class Explanation:
     shared: tuple[str, ...]
 
     def __str__(self) -> str:
-        reasons = [f"{self.shared_count} products are bought with both"] if self.shared_count else []
+        counted = "1 product is" if self.shared_count == 1 else f"{self.shared_count} products are"
+        reasons = [f"{counted} bought with both"] if self.shared_count else []
         if self.shared:
-            reasons[0] += f", {', '.join(self.shared)} among them"
+            names = ", ".join(self.shared)
+            reasons[0] += f": {names}" if len(self.shared) == self.shared_count else f", {names} among them"
         if self.bought_together:
             reasons.insert(0, "the two are bought together")
         if self.similarity is not None:
@@ -124,7 +126,8 @@ class ProductRecommender:
 
         Args:
             key: the product.
-            graph_weight: from 0, embeddings alone, to 1, the co-purchase graph alone.
+            graph_weight: from 0, embeddings alone, to 1, the co-purchase graph alone. The default lies where the exact
+                weight matters little by held-out co-purchases, see notebook 07.
             per_category: at most so many of one category, for variety; None: no limit.
             limit: length of the list.
 
