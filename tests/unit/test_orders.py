@@ -14,11 +14,20 @@ from workshop.data.orders import (
     co_purchase_graph,
     co_purchase_weights,
     load_grocery_orders,
+    of_first_customers,
     read_orders,
     split_later_orders,
 )
 from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
-from workshop.evaluate.baskets import Baskets, cut_baskets, evaluate, tune_hybrid, weight_grid
+from workshop.evaluate.baskets import (
+    Baskets,
+    cut_baskets,
+    evaluate,
+    evaluate_hybrids,
+    grid_recalls,
+    tune_hybrid,
+    weight_grid,
+)
 from workshop.recommend.baskets import (
     co_occurrence,
     co_purchase,
@@ -218,6 +227,25 @@ def test_batches_do_not_change_the_result():
     np.testing.assert_array_equal(few.ndcgs, many.ndcgs)
 
 
+def test_the_orders_of_some_customers_hold_only_what_these_bought():
+    orders = orders_from(
+        "order_id,product_id,customer_id,title,category\n"
+        "1,a,x,A,red\n2,b,y,B,blue\n3,c,x,C,red\n4,d,z,D,blue\n5,b,y,B,blue\n"
+    )
+    part = of_first_customers(orders, 2)
+    assert (part.product_ids, part.titles, part.categories) == (
+        ["a", "b", "c"],
+        ["A", "B", "C"],
+        ["red", "blue", "red"],
+    )
+    assert [part.product_ids[number] for number in part.product] == ["a", "b", "c", "b"]
+    assert part.order_ids == ["1", "2", "3", "5"]
+    assert part.customer.tolist() == [0, 1, 0, 1]
+    assert of_first_customers(orders, 9).product_ids == orders.product_ids
+    with pytest.raises(DataInvalidError, match="customers: expected 1 or more, received 0"):
+        of_first_customers(orders, 0)
+
+
 # --- recommenders -----------------------------------------------------------------------------------------------
 def test_each_recommender_ranks_as_it_says():
     orders = orders_from(BASKETS)
@@ -291,9 +319,29 @@ def test_hybrid_weighs_scorers_brought_to_one_scale():
         hybrid([first, second], [1.0])
 
 
+def test_mixtures_judged_together_are_those_judged_one_by_one():
+    rng = np.random.default_rng(6)
+    held = rng.random((30, 20)) < 0.3
+    held[:, :2] = True
+    even = np.arange(20) % 2 == 0
+    baskets = Baskets(sp.csr_matrix(held * even * 1.0), sp.csr_matrix(held * ~even * 1.0), np.zeros(30, int))
+    vectors = rng.normal(size=(20, 4))
+    scorers = [embedding(vectors), embedding(vectors[:, ::-1] ** 2)]
+    grid = weight_grid(2, 3)
+    together = evaluate_hybrids(scorers, grid, baskets, 3, batch=7)
+    assert list(together) == grid
+    for weights in grid:
+        alone = evaluate(hybrid(scorers, weights), baskets, 3)
+        np.testing.assert_array_equal(together[weights].recalls, alone.recalls)
+        np.testing.assert_array_equal(together[weights].ndcgs, alone.ndcgs)
+    assert len({quality.recall for quality in together.values()}) > 1
+
+
 def test_tuning_finds_the_scorer_that_works():
     pairs = "\n".join(f"{i},{p}" for i in range(60) for p in (f"x{i % 6}", f"y{i % 6}"))
     orders = orders_from("order_id,product_id\n" + pairs)
     nonsense = lambda given, customer: np.tile(np.arange(given.shape[1], 0, -1.0), (given.shape[0], 1))  # noqa: E731
     assert tune_hybrid(orders, lambda past: (nonsense, co_purchase(past)), steps=2, k=1)[1] > 0
+    recalls = grid_recalls(orders, lambda past: (co_purchase(past), nonsense), steps=2, k=1)
     assert tune_hybrid(orders, lambda past: (co_purchase(past), nonsense), steps=2, k=1)[1] == 0
+    assert recalls[1.0, 0.0] == max(recalls.values()) > recalls[0.0, 1.0]

@@ -153,6 +153,25 @@ def split_later_orders(orders: Orders, held_out: float = 0.2) -> tuple[Orders, O
     return _subset(orders, ~later), _subset(orders, later)
 
 
+def of_first_customers(orders: Orders, customers: int) -> Orders:
+    """The orders of the first so many customers, and only the products that these bought.
+
+    Raises:
+        DataInvalidError: ``customers`` is not positive.
+    """
+    if customers < 1:
+        raise DataInvalidError(f"customers: expected 1 or more, received {customers}")
+    part = _subset(orders, orders.customer < customers)
+    bought, product = np.unique(part.product, return_inverse=True)
+    return replace(
+        part,
+        product=product.astype(np.int64),
+        product_ids=[orders.product_ids[number] for number in bought],
+        titles=[orders.titles[number] for number in bought],
+        categories=None if orders.categories is None else [orders.categories[number] for number in bought],
+    )
+
+
 def co_purchase_weights(orders: Orders) -> sp.csr_matrix:
     """How strongly any two products go together: symmetric, float64 ``[products, products]``, zero diagonal.
 

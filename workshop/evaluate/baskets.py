@@ -8,7 +8,7 @@ can be known about them. Recall@k and NDCG@k are averaged over orders.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,9 +18,11 @@ import scipy.sparse as sp
 from workshop.data.orders import Orders, split_later_orders
 from workshop.errors import DataInvalidError
 from workshop.evaluate.metrics import ndcg_at_k, recall_at_k
-from workshop.recommend.baskets import Scorer, hybrid, recommend
+from workshop.recommend.baskets import Scorer, best_first, check_length, mixture, scaled_scores
 
 Choice = TypeVar("Choice")
+Weights = tuple[float, ...]
+"""What share each of several scorers has in a mixture."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +90,46 @@ def cut_baskets(earlier: Orders, later: Orders) -> Baskets:
 
 def evaluate(scorer: Scorer, baskets: Baskets, k: int = 10, *, batch: int = 512) -> Quality:
     """Recall@k and NDCG@k of a scorer; ``batch`` baskets are scored at a time."""
-    recalls, ndcgs = [], []
+    return _evaluate(lambda given, customer: [scorer(given, customer)], baskets, k, batch)[0]
+
+
+def evaluate_hybrids(
+    scorers: Sequence[Scorer], weights: Sequence[Weights], baskets: Baskets, k: int = 10, *, batch: int = 512
+) -> dict[Weights, Quality]:
+    """Recall@k and NDCG@k of several mixtures of the same scorers, each of which scores every basket once only.
+
+    Args:
+        scorers: what is mixed, as by :func:`workshop.recommend.baskets.hybrid`.
+        weights: one weight a scorer, for every mixture.
+        baskets: what to judge by.
+        k: length of the recommendation list.
+        batch: baskets scored at a time.
+    """
+
+    def mixtures(given: sp.csr_matrix, customer: np.ndarray) -> Iterator[np.ndarray]:
+        scores = scaled_scores(scorers, given, customer)
+        return (mixture(scores, choice) for choice in weights)
+
+    return dict(zip(weights, _evaluate(mixtures, baskets, k, batch), strict=True))
+
+
+def _evaluate(
+    scorers: Callable[[sp.csr_matrix, np.ndarray], Iterable[np.ndarray]], baskets: Baskets, k: int, batch: int
+) -> list[Quality]:
+    """The quality of each of the scores that ``scorers`` gives, ``batch`` baskets at a time."""
+    parts = []
     for start in range(0, baskets.given.shape[0], batch):
         part = slice(start, start + batch)
-        wanted = baskets.wanted[part].toarray()
-        top = recommend(scorer, baskets.given[part], k, customer=baskets.customer[part])
-        hits = np.take_along_axis(wanted, top, axis=1)
+        given, wanted = baskets.given[part], baskets.wanted[part].toarray()
+        check_length(given, k)
         count = wanted.sum(axis=1)
-        recalls.append(recall_at_k(hits, count))
-        ndcgs.append(ndcg_at_k(hits, count))
-    return Quality(np.concatenate(recalls), np.concatenate(ndcgs), k)
+        tops = (best_first(scores, given, k) for scores in scorers(given, baskets.customer[part]))
+        hits = [np.take_along_axis(wanted, top, axis=1) for top in tops]
+        parts.append([(recall_at_k(hit, count), ndcg_at_k(hit, count)) for hit in hits])
+    return [
+        Quality(*(np.concatenate(values) for values in zip(*of_scorer, strict=True)), k)
+        for of_scorer in zip(*parts, strict=True)
+    ]
 
 
 def tune(earlier: Orders, candidates: Callable[[Orders], Mapping[Choice, Scorer]], k: int = 10) -> Choice:
@@ -119,29 +151,36 @@ def tune(earlier: Orders, candidates: Callable[[Orders], Mapping[Choice, Scorer]
     return max(recall, key=recall.get)
 
 
-def weight_grid(num_scorers: int, steps: int) -> list[tuple[float, ...]]:
+def weight_grid(num_scorers: int, steps: int) -> list[Weights]:
     """Every way to divide 1 among scorers in multiples of ``1 / steps``, for :func:`hybrid`."""
     shares = (share for share in itertools.product(range(steps + 1), repeat=num_scorers) if sum(share) == steps)
     return [tuple(part / steps for part in share) for share in sorted(shares, reverse=True)]
 
 
-def tune_hybrid(
+def grid_recalls(
     earlier: Orders, make_scorers: Callable[[Orders], Sequence[Scorer]], steps: int = 4, k: int = 10
-) -> tuple[float, ...]:
-    """Choose the weights of :func:`hybrid` as :func:`tune` does, from :func:`weight_grid`.
+) -> dict[Weights, float]:
+    """Recall@k of every mixture of :func:`weight_grid` on the later part of the earlier orders, as :func:`tune` does.
 
     Args:
         earlier: orders that may be learned from.
         make_scorers: gives the scorers for a set of orders.
         steps: fineness of the grid, which holds every scorer alone too.
         k: length of the recommendation list.
+    """
+    past, recent = split_later_orders(earlier)
+    scorers = make_scorers(past)
+    found = evaluate_hybrids(scorers, weight_grid(len(scorers), steps), cut_baskets(past, recent), k)
+    return {weights: quality.recall for weights, quality in found.items()}
+
+
+def tune_hybrid(
+    earlier: Orders, make_scorers: Callable[[Orders], Sequence[Scorer]], steps: int = 4, k: int = 10
+) -> Weights:
+    """The best weights of :func:`grid_recalls`, whose arguments it takes.
 
     Returns:
         Weights in the order of the scorers; the larger weight of the first ones wins a tie.
     """
-
-    def candidates(past: Orders) -> dict[tuple[float, ...], Scorer]:
-        scorers = make_scorers(past)
-        return {weights: hybrid(scorers, weights) for weights in weight_grid(len(scorers), steps)}
-
-    return tune(earlier, candidates, k)
+    recalls = grid_recalls(earlier, make_scorers, steps, k)
+    return max(recalls, key=recalls.get)

@@ -93,10 +93,10 @@ def by_links(known: sp.csr_matrix) -> LinkScorer:
     https://arxiv.org/abs/0901.0553).
     """
     degree = np.asarray(known.sum(axis=1)).ravel()
-    spread = sp.diags(1 / np.maximum(degree, 1)) @ known
+    spread = (sp.diags(1 / np.maximum(degree, 1)) @ known).astype(np.float32)
 
     def score(asked: np.ndarray) -> np.ndarray:
-        shared = (known[asked] @ spread).toarray()
+        shared = (known[asked].astype(np.float32) @ spread).toarray()
         shared[np.arange(len(asked)), asked] = 0.0
         highest = shared.max(axis=1, keepdims=True)
         return shared / np.where(highest > 0, highest, 1.0)

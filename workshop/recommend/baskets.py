@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from workshop.data.orders import Orders, co_purchase_graph, co_purchase_weights, damped
 from workshop.errors import DataInvalidError
@@ -36,11 +37,20 @@ def recommend(scorer: Scorer, given: sp.csr_matrix, k: int = 10, *, customer: np
     Raises:
         DataInvalidError: a basket leaves fewer than ``k`` products to recommend.
     """
+    check_length(given, k)
+    customer = np.full(given.shape[0], -1) if customer is None else customer
+    return best_first(scorer(given, customer), given, k)
+
+
+def check_length(given: sp.csr_matrix, k: int) -> None:
+    """Refuse lists that are longer than what is left to recommend.
+
+    Raises:
+        DataInvalidError: a basket leaves fewer than ``k`` products, or ``k`` is not positive.
+    """
     largest = int(np.diff(given.indptr).max(initial=0))
     if not 1 <= k <= given.shape[1] - largest:
         raise DataInvalidError(f"k: {k} products cannot be chosen from {given.shape[1]} beside a basket of {largest}")
-    customer = np.full(given.shape[0], -1) if customer is None else customer
-    return best_first(scorer(given, customer), given, k)
 
 
 def best_first(scores: np.ndarray, excluded: sp.csr_matrix, k: int) -> np.ndarray:
@@ -51,10 +61,12 @@ def best_first(scores: np.ndarray, excluded: sp.csr_matrix, k: int) -> np.ndarra
         excluded: ``[rows, products]``, not zero where a product must not be chosen; leaves at least ``k``.
         k: length of the lists.
     """
-    cost = np.negative(scores, dtype=np.float32)
-    cost[excluded.nonzero()] = np.inf
-    top = np.argpartition(cost, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(top, np.argsort(np.take_along_axis(cost, top, axis=1), axis=1, kind="stable"), axis=1)
+    allowed = np.array(scores, dtype=np.float32)
+    allowed[excluded.nonzero()] = -np.inf
+    chosen = torch.from_numpy(allowed).topk(k, dim=1, sorted=False).indices.numpy()  # far faster than np.argpartition
+    chosen.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(allowed, chosen, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1)
 
 
 # --- recommenders ---------------------------------------------------------------------------------------------
@@ -185,13 +197,23 @@ def hybrid(scorers: Sequence[Scorer], weights: Sequence[float]) -> Scorer:
     """Weighted sum of scorers, each first brought to at most 1 in every basket."""
     if len(scorers) != len(weights):
         raise DataInvalidError(f"hybrid: {len(scorers)} scorers but {len(weights)} weights")
+    return lambda given, customer: mixture(scaled_scores(scorers, given, customer), weights)
 
-    def score(given: sp.csr_matrix, customer: np.ndarray) -> np.ndarray:
-        total = np.zeros(given.shape)
-        for scorer, weight in zip(scorers, weights, strict=True):
-            scores = scorer(given, customer)
-            highest = scores.max(axis=1, keepdims=True)
-            total += weight * scores / np.where(highest > 0, highest, 1.0)
-        return total
 
-    return score
+def scaled_scores(scorers: Sequence[Scorer], given: sp.csr_matrix, customer: np.ndarray) -> list[np.ndarray]:
+    """The scores of several scorers, each brought to at most 1 in every basket; each float32 ``[b, products]``."""
+    scaled = []
+    for scorer in scorers:
+        scores = scorer(given, customer)
+        highest = scores.max(axis=1, keepdims=True)
+        scaled.append((scores / np.where(highest > 0, highest, 1.0)).astype(np.float32))
+    return scaled
+
+
+def mixture(scores: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """Weighted sum of scores of one shape, float32; what weighs 0 is not looked at."""
+    total = np.zeros_like(scores[0])
+    for part, weight in zip(scores, weights, strict=True):
+        if weight:
+            total += np.float32(weight) * part
+    return total
