@@ -91,7 +91,7 @@ bench: setup ## Measure: all, or BENCH="id id"
 clean: ## Remove caches, runs and generated weights; data and .venv stay
 	@if [ -x $(PY) ]; then $(PY) scripts/stack.py down; fi
 	@rm -rf runs .stack .pytest_cache .ruff_cache .hypothesis
-	@cd model_repository && rm -f $(addprefix */[0-9]*/,model.pt model.onnx model.json tokenizer.json tokenization.py wordpiece.py preprocessing.py config.json model.safetensors preprocessor_config.json) */labels.txt
+	@cd model_repository && rm -f $(addprefix */[0-9]*/,model.pt model.pt2 model.onnx model.plan model.xml model.bin model.json tokenizer.json tokenization.py wordpiece.py preprocessing.py config.json model.safetensors preprocessor_config.json) */labels.txt
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## As clean, and remove the data files and .venv too

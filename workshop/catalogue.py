@@ -10,6 +10,7 @@ from workshop.errors import ModelSourceError, RepositoryError
 from workshop.graph.signature import GRAPHSAGE_PRODUCTS
 from workshop.text.encoding import TextEncoding
 from workshop.text.ensembles import text_embedding, text_tokenizer, zero_shot_text, zero_shot_tokenizer
+from workshop.text.forms import sentence_forms
 from workshop.text.sentiment.signatures import SENTIMENT_MODELS, sentence_steps
 from workshop.text.signatures import MINILM, sentence_bert_signature, zero_shot_signature
 from workshop.triton.artefact import served_sidecar
@@ -40,6 +41,7 @@ def signatures(
         *vit,
         *SENTIMENT_MODELS,
         *sentence_steps(embeds),
+        *(form.model for form in sentence_forms(sentence_bert).values()),
     )
 
 

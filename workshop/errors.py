@@ -98,6 +98,14 @@ class ForbiddenOpError(TraceRefusedError):
     """The traced graph uses an operator outside ``aten::`` and ``prim::``."""
 
 
+class CompilerMissingError(ModelError):
+    """A model cannot be compiled, because this machine has no compiler."""
+
+
+class CompiledTargetError(ModelError):
+    """A compiled model was altered, or made for another kind of machine than this one."""
+
+
 class CheckpointError(ModelError):
     """A checkpoint is of another architecture, or damaged."""
 

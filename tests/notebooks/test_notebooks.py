@@ -29,6 +29,10 @@ LEAST_MISTAKES = 3
 GENERATED = (
     "*.pt",
     "*.onnx",
+    "*.pt2",
+    "*.plan",
+    "*.xml",
+    "*.bin",
     "*.safetensors",
     "*.json",
     "tokenization.py",

@@ -6,10 +6,8 @@ Exporter: https://docs.pytorch.org/docs/stable/onnx_export.html
 from __future__ import annotations
 
 import io
-import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import onnx
@@ -20,6 +18,7 @@ from torch import nn
 
 from workshop.errors import ForbiddenOpError, ModelError, ParityError
 from workshop.export.gates import Exported, Inputs, Provenance, place
+from workshop.export.quiet import errors_only
 from workshop.files import replacing
 from workshop.triton.artefact import Sidecar
 from workshop.triton.signature import ModelSignature
@@ -48,7 +47,7 @@ def export(model: nn.Module, signature: ModelSignature, example: Inputs) -> onnx
         rows = [len(tensor) for tensor in example]
         raise ParityError(f"model {signature.name!r}: example rows {rows}, expected at least {MIN_EXAMPLE_SIZE}")
     batch = torch.export.Dim("batch")
-    with _errors_only("torch.onnx"), warnings.catch_warnings(), torch.no_grad():
+    with errors_only("torch.onnx"), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         program = torch.onnx.export(
             model,
@@ -60,18 +59,6 @@ def export(model: nn.Module, signature: ModelSignature, example: Inputs) -> onnx
             dynamic_shapes=tuple({0: batch} for _ in example),
         )
     return program.model_proto
-
-
-@contextmanager
-def _errors_only(logger: str = "") -> Iterator[None]:
-    """Silence what a logger, the root one without a name, says below an error."""
-    target = logging.getLogger(logger)
-    level = target.level
-    target.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        target.setLevel(level)
 
 
 def export_traced(model: nn.Module, signature: ModelSignature, example: Inputs) -> onnx.ModelProto:
@@ -161,6 +148,7 @@ def export_and_save(
     version: int = 1,
     replace: bool = False,
     exporter: Exporter = export,
+    files: Mapping[str, Path] | None = None,
 ) -> Sidecar:
     """Export a float32 model, pass it through the gates, and place it in the model repository.
 
@@ -171,13 +159,7 @@ def export_and_save(
     def exported() -> Exported:
         graph = exporter(model, signature, example)
         check_graph(graph, signature)
-        session = load_onnx(graph)
-
-        def run(*tensors: torch.Tensor) -> list[torch.Tensor]:
-            feed = {spec.name: tensor.numpy() for spec, tensor in zip(signature.inputs, tensors, strict=True)}
-            return [torch.from_numpy(array) for array in session.run([s.name for s in signature.outputs], feed)]
-
-        return Exported(run, lambda path: path.write_bytes(graph.SerializeToString()))
+        return as_exported(graph, signature)
 
     return place(
         model,
@@ -185,11 +167,26 @@ def export_and_save(
         exported,
         parity_inputs,
         repository,
-        Provenance(source, source_sha256, "fp32", settings or {}),
+        Provenance(source, source_sha256, "fp32", settings or {}, files or {}),
         tolerance=tolerance,
         version=version,
         replace=replace,
     )
+
+
+def as_exported(graph: onnx.ModelProto, signature: ModelSignature) -> Exported:
+    """A graph as the gates take it: run by ONNX Runtime on the CPU, saved as it is.
+
+    Raises:
+        ModelError: ONNX Runtime cannot open it.
+    """
+    session = load_onnx(graph)
+
+    def run(*tensors: torch.Tensor) -> list[torch.Tensor]:
+        feed = {spec.name: tensor.numpy() for spec, tensor in zip(signature.inputs, tensors, strict=True)}
+        return [torch.from_numpy(array) for array in session.run([s.name for s in signature.outputs], feed)]
+
+    return Exported(run, lambda path: path.write_bytes(graph.SerializeToString()))
 
 
 def quantise(source: Path, target: Path) -> None:
@@ -201,7 +198,7 @@ def quantise(source: Path, target: Path) -> None:
     graph = onnx.load(source)
     del graph.graph.value_info[:]  # shapes inside, as the exporter saw them, contradict the quantiser's own
     # the quantiser advises a preparation that fails on this exporter's graphs
-    with replacing(target) as aside, _errors_only():
+    with replacing(target) as aside, errors_only():
         quantize_dynamic(
             graph,
             aside,

@@ -65,7 +65,8 @@ def up(
 ) -> list[ServiceStatus]:
     """Start what does not run yet and wait until it is ready; safe to call again.
 
-    Triton loads every complete model of the repository; when it runs already, the models it lacks are loaded into it.
+    Triton loads every complete model of the repository but those that are loaded on request; when it runs already, the
+    models it lacks are loaded into it.
 
     Args:
         settings: defaults to the environment's.
@@ -194,9 +195,9 @@ def _describe(settings: Settings, name: str, models: Sequence[str] | None, start
 def _models(settings: Settings, models: Sequence[str] | None) -> list[str]:
     if models is not None:
         return list(models)
-    from workshop.triton.repository import complete_models
+    from workshop.triton.repository import models_to_start
 
-    return complete_models(settings.model_repository)
+    return models_to_start(settings.model_repository)
 
 
 def _ensure(service: Service) -> bool:

@@ -21,12 +21,14 @@ from workshop.stack.machine import TritonWheel, find_triton
 from workshop.stack.models import is_ready
 from workshop.stack.process import Service
 from workshop.stack.sagemaker import is_known, write_loopback_binary
+from workshop.triton import compiled_target
+from workshop.triton.artefact import LOCAL_CONFIG
 
 LOGGER = logging.getLogger(__name__)
 NAME = "triton"
 ADDRESS = "127.0.0.1"
 START_TIMEOUT = 120.0
-OWN_BACKENDS = ("pytorch", "onnxruntime")
+OWN_BACKENDS = ("pytorch", "onnxruntime", "openvino", "torch_aoti")
 # Defaults for the model processes; the caller's own values win. oneDNN keeps about 0.5 MB for each distinct matrix
 # shape it has seen, of which it would allow 1,024 in each process. OpenMP's threads spin while they wait for one
 # another, which on a busy machine keeps off the processor the very thread they wait for: a short spin was 5 to 8 times
@@ -41,6 +43,11 @@ MODEL_PROCESS_ENVIRONMENT = {
 _SHARED_MEMORY = Path("/dev/shm")
 _SAGEMAKER = "workshop/stack/sagemaker.py"
 _BACKEND_SOURCES = Path(__file__).parent / "backends"
+_SHARED_SOURCES = (
+    _BACKEND_SOURCES / "batching.py",
+    _BACKEND_SOURCES / "arrays.py",
+    Path(compiled_target.__file__),
+)
 # Variables of the caller's environment that would change which Python or which front ends the server runs.
 _DROPPED_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "AIP_MODE", "AIP_HTTP_PORT")
 
@@ -129,6 +136,7 @@ def _options(
         "--model-control-mode=explicit",
         "--exit-on-error=false",  # one broken model must not take the others down,
         "--strict-readiness=false",  # nor make the server count as not ready
+        f"--model-config-name={LOCAL_CONFIG}",  # where a model has none of that name, its config.pbtxt counts
         "--disable-auto-complete-config",  # our configurations are complete; saves a Python start per model
         f"--http-address={ADDRESS}",
         f"--http-port={ports['http']}",
@@ -179,7 +187,7 @@ def assemble_backends(wheel: TritonWheel, target: Path) -> None:
         shutil.copy2(part, python)  # the server refuses libraries that lead out of the folder by a link
     for name in OWN_BACKENDS:
         (target / name).mkdir()
-        for source in (*(_BACKEND_SOURCES / name).glob("*.py"), _BACKEND_SOURCES / "batching.py"):
+        for source in (*(_BACKEND_SOURCES / name).glob("*.py"), *_SHARED_SOURCES):
             shutil.copy2(source, target / name)
 
 

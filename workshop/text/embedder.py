@@ -21,7 +21,8 @@ class TextEmbedder:
 
     How texts become tokens is read from the server: the configuration of the served model names the tokenizer's hash,
     the longest input, the prompt and the width. The tokenizer's file is looked for in the client's model repository
-    and must have that hash.
+    and must have that hash. Tensors go by their place in the served signature, token ids first, so every form of the
+    model (:mod:`workshop.text.forms`) can be asked.
 
     Texts are tokenised here and sorted by length, so that a request holds texts of nearly equal length: Triton only
     merges requests of equal shape, and padding costs as much as text.
@@ -71,18 +72,17 @@ class TextEmbedder:
                 hint="make a new TextEmbedder(client, model)",
             )
         token_ids = self.tokenizer.encode(texts)
-        row_limit = self.client.signature(self.model).max_batch_size
+        signature = self.client.signature(self.model)
         lengths = [len(ids) for ids in token_ids]
-        groups = list(batches_by_length(lengths, row_limit, self.tokenizer.padded_length))
-        requests = (self._request([token_ids[i] for i in group]) for group in groups)
+        groups = list(batches_by_length(lengths, signature.max_batch_size, self.tokenizer.padded_length))
+        ids, mask = (spec.name for spec in signature.inputs)
+        (embedding,) = (spec.name for spec in signature.outputs)
+        padded = (self.tokenizer.pad([token_ids[i] for i in group]) for group in groups)
+        requests = ({ids: input_ids, mask: attention_mask} for input_ids, attention_mask in padded)
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
         for group, answer in zip(groups, self.client.infer_many(self.model, requests), strict=True):
-            vectors[group] = answer["embedding__0"]
+            vectors[group] = answer[embedding]
         return vectors
-
-    def _request(self, token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        input_ids, attention_mask = self.tokenizer.pad(token_ids)
-        return {"input_ids__0": input_ids, "attention_mask__1": attention_mask}
 
 
 def check_strings(texts: Sequence[str], name: str) -> None:

@@ -9,9 +9,19 @@ from pathlib import Path
 from workshop.errors import ModelSourceError, RepositoryError
 from workshop.files import sha256_of, write_text
 
-# the file that Triton looks for in a version folder, by platform
-MODEL_FILES = {"pytorch_libtorch": "model.pt", "onnxruntime_onnx": "model.onnx", "tensorrt_plan": "model.plan"}
+# the file that Triton looks for in a version folder, by platform or, where the configuration has none, by backend
+MODEL_FILES = {
+    "pytorch_libtorch": "model.pt",
+    "onnxruntime_onnx": "model.onnx",
+    "torch_aoti": "model.pt2",
+    "tensorrt_plan": "model.plan",
+    "pytorch": "model.pt",
+    "onnxruntime": "model.onnx",
+    "openvino": "model.xml",
+}
 SIDECAR_FILE = "model.json"
+LOCAL_CONFIG = "local"
+"""Name of the configurations that are meant for the local stack alone, ``configs/local.pbtxt``."""
 PRECISIONS = ("fp32", "bf16", "fp16")
 SIDECAR_FORMAT = 2
 RENEW = 'make run NOTEBOOKS="01 02 04", which traces the models again'
@@ -25,7 +35,7 @@ class Sidecar:
         model: the served model's name.
         source: what the weights are, in words.
         source_sha256: hash of the weights the model was made from.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
         torch_version: the PyTorch that exported it; the server's LibTorch should not be older.
         model_sha256: hash of the model file.
         signature: the model's ``config.pbtxt`` at the time of the export.
@@ -59,7 +69,12 @@ class Sidecar:
 
     @property
     def equivalent_version_names(self) -> tuple[str, ...]:
-        """The same weights at other precisions: their outputs differ by rounding only (cosine at least 0.999)."""
+        """The same weights at other precisions: their outputs differ by rounding only (cosine at least 0.999).
+
+        Weights in int8 are no equivalent: what they compute may have other neighbours.
+        """
+        if self.precision not in PRECISIONS:
+            return ()
         return tuple(self._name(precision) for precision in PRECISIONS if precision != self.precision)
 
     def _name(self, precision: str) -> str:

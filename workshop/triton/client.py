@@ -45,7 +45,13 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-FORMATS = {"pytorch": "TorchScript", "onnxruntime": "ONNX"}
+FORMATS = {
+    "pytorch": "TorchScript",
+    "onnxruntime": "ONNX",
+    "openvino": "OpenVINO",
+    "torch_aoti": "AOTInductor",
+    "tensorrt": "TensorRT",
+}
 """What the file of a model is called, by the backend that reads it."""
 
 

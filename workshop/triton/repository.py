@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from workshop.errors import RepositoryError, hint_for_here
 from workshop.files import sha256_of
 from workshop.triton.artefact import MODEL_FILES, RENEW, Sidecar, changed_files, read_sidecar, version_folders
-from workshop.triton.signature import ModelSignature, parse_config
+from workshop.triton.signature import ModelSignature, is_on_request, parse_config
 
 # a parameter called *_file names a file that the model needs in its version folder
 FILE_PARAMETER = "_file"
@@ -43,12 +43,8 @@ def needed_files(config: pb.ModelConfig) -> list[str]:
     """Files that a version folder must hold before Triton can load the model."""
     if config.platform == "ensemble":
         return []
-    main = config.default_model_filename or MODEL_FILES.get(config.platform) or f"model.{_suffix(config)}"
+    main = config.default_model_filename or MODEL_FILES.get(config.platform or config.backend, "model.py")
     return [main, *(p.string_value for name, p in config.parameters.items() if name.endswith(FILE_PARAMETER))]
-
-
-def _suffix(config: pb.ModelConfig) -> str:
-    return {"pytorch": "pt", "onnxruntime": "onnx"}.get(config.backend, "py")
 
 
 def read_config(folder: Path) -> pb.ModelConfig:
@@ -88,6 +84,11 @@ def complete_models(repository: Path) -> list[str]:
         for name, config in configs.items()
         if all(step.model_name in configs for step in config.ensemble_scheduling.step)
     )
+
+
+def models_to_start(repository: Path) -> list[str]:
+    """Names of the complete models that a server loads when it starts: all but those that are loaded on request."""
+    return [name for name in complete_models(repository) if not is_on_request(read_config(repository / name))]
 
 
 def check_repository(repository: Path, signatures: Iterable[ModelSignature]) -> list[Problem]:
@@ -133,7 +134,7 @@ def _check_model(folder: Path, signature: ModelSignature | None) -> list[Problem
             )
         )
     versions = version_folders(folder)
-    if not versions:
+    if not versions and not is_on_request(config):
         problems.append(Problem(folder.name, "no version folder", "Run the notebook that traces the model"))
     for version in versions:
         problems += _check_version(version, config, signature)

@@ -19,11 +19,14 @@ from tritonclient.utils import triton_to_np_dtype
 
 from workshop.errors import RepositoryError
 from workshop.files import write_text
+from workshop.triton.artefact import LOCAL_CONFIG
 
 # Triton's backend splits at the first double underscore, so there must be one only
 LIBTORCH_NAME = re.compile(r"^(?:(?!__)\w)+__\d+$")
 # parameters of a configuration that hold a tensor's limits: <tensor>.below, <tensor>.longest
 _LIMIT = re.compile(r"^(?P<tensor>.+)\.(?P<limit>below|longest)$")
+# parameter of a model that a starting server leaves alone
+_ON_REQUEST = ("load", "on request")
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,14 @@ class ModelSignature:
         name: the model's name and its folder in the repository.
         inputs: inputs in the order of the model's ``forward``.
         outputs: outputs in the order the model returns them.
-        platform: ``pytorch_libtorch``, ``onnxruntime_onnx``, ``ensemble``, or empty when ``backend`` is given.
-        backend: ``python`` for models written as ``model.py``, otherwise empty.
+        platform: ``pytorch_libtorch``, ``onnxruntime_onnx``, ``torch_aoti``, ``tensorrt_plan``, ``ensemble``, or empty
+            when ``backend`` is given.
+        backend: ``python`` for models written as ``model.py``, ``openvino``, otherwise empty.
+        local_backend: backend of the local stack for a platform that its server does not know; such a model has a
+            second configuration, ``configs/local.pbtxt``, which differs in that alone.
+        accelerator: parameters of ONNX Runtime's TensorRT provider, which then runs the graph where Triton placed the
+            model on a GPU; ``None``: the backend's own kernels.
+        on_request: a server that starts leaves the model out; it is loaded by name.
         max_batch_size: the batch limit; 0 means tensors carry no batch axis.
         queue_delay_us: microseconds the dynamic batcher may hold a request to fill a batch; ``None``: no batching.
         instances: model copies that run side by side; the kind is left to Triton, so that GPU and CPU share the file.
@@ -109,6 +118,9 @@ class ModelSignature:
     steps: tuple[EnsembleStep, ...] = ()
     decoupled: bool = False
     response_cache: bool = False
+    local_backend: str = ""
+    accelerator: Mapping[str, str] | None = None
+    on_request: bool = False
 
     def __post_init__(self) -> None:
         if self.platform == "pytorch_libtorch":
@@ -142,7 +154,8 @@ class ModelSignature:
         if self.instances is not None:
             config.instance_group.add(count=self.instances)
         limits = {key: str(value) for spec in self.inputs for key, value in spec.limits.items()}
-        for key, value in {**self.parameters, **limits}.items():
+        on_request = dict([_ON_REQUEST]) if self.on_request else {}
+        for key, value in {**self.parameters, **limits, **on_request}.items():
             config.parameters[key].string_value = value
         for step in self.steps:
             config.ensemble_scheduling.step.add(
@@ -152,11 +165,20 @@ class ModelSignature:
             config.model_transaction_policy.decoupled = True
         if self.response_cache:
             config.response_cache.enable = True
+        if self.accelerator is not None:
+            accelerators = config.optimization.execution_accelerators
+            accelerators.gpu_execution_accelerator.add(name="tensorrt", parameters=self.accelerator)
         return config
 
-    def config_text(self) -> str:
-        """The text of ``config.pbtxt``; a batch limit of 0 is written out, since Triton would guess otherwise."""
-        text = text_format.MessageToString(self.to_config())
+    def config_text(self, *, local: bool = False) -> str:
+        """The text of ``config.pbtxt``, or with ``local`` of ``configs/local.pbtxt``.
+
+        A batch limit of 0 is written out, since Triton would guess otherwise.
+        """
+        config = self.to_config()
+        if local:
+            config.platform, config.backend = "", self.local_backend
+        text = text_format.MessageToString(config)
         return text if self.max_batch_size else f"max_batch_size: 0\n{text}"
 
     def input(self, name: str) -> TensorSpec:
@@ -166,6 +188,12 @@ class ModelSignature:
 
 def _data_type(spec: TensorSpec) -> int:
     return pb.DataType.Value("TYPE_STRING" if spec.dtype == "BYTES" else f"TYPE_{spec.dtype}")
+
+
+def is_on_request(config: pb.ModelConfig) -> bool:
+    """Whether a server that starts leaves the model out."""
+    name, value = _ON_REQUEST
+    return name in config.parameters and config.parameters[name].string_value == value
 
 
 def parse_config(text: str, source: str = "config.pbtxt") -> pb.ModelConfig:
@@ -189,6 +217,8 @@ def read_signature(config: pb.ModelConfig) -> ModelSignature:
     Platform and instances are the server's business and left out.
     """
     parameters = {key: value.string_value for key, value in config.parameters.items()}
+    if is_on_request(config):
+        del parameters[_ON_REQUEST[0]]
     names = {tensor.name for tensor in config.input}
     limits: dict[str, dict[str, int]] = {name: {} for name in names}
     for key in list(parameters):
@@ -214,6 +244,7 @@ def read_signature(config: pb.ModelConfig) -> ModelSignature:
         outputs=tuple(outputs),
         max_batch_size=config.max_batch_size,
         parameters=parameters,
+        on_request=is_on_request(config),
         steps=tuple(
             EnsembleStep(step.model_name, dict(step.input_map), dict(step.output_map))
             for step in config.ensemble_scheduling.step
@@ -222,9 +253,14 @@ def read_signature(config: pb.ModelConfig) -> ModelSignature:
 
 
 def write_config(signature: ModelSignature, repository: Path) -> Path:
-    """Write the model's ``config.pbtxt`` unless it is there with the same text; returns its path."""
+    """Write the model's ``config.pbtxt``, and the local stack's where it has one, unless they are there with the same
+    text; returns the path of the first.
+    """
     path = repository / signature.name / "config.pbtxt"
-    text = signature.config_text()
-    if not path.is_file() or path.read_text() != text:
-        write_text(path, text)
+    texts = {path: signature.config_text()}
+    if signature.local_backend:
+        texts[path.parent / "configs" / f"{LOCAL_CONFIG}.pbtxt"] = signature.config_text(local=True)
+    for place, text in texts.items():
+        if not place.is_file() or place.read_text() != text:
+            write_text(place, text)
     return path

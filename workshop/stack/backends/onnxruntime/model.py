@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
-from batching import Parameters, default_threads, run_batched
+from arrays import ArrayModel, check_tensors
+from batching import Parameters, default_threads
 
 # Triton's configuration dtype -> the type string of ONNX Runtime's node arguments.
 ONNX_TYPES = {
@@ -43,7 +44,7 @@ GRAPH_LEVELS = {
 }
 
 
-class TritonPythonModel:
+class TritonPythonModel(ArrayModel):
     """One instance of one ONNX model, in its own process."""
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -64,43 +65,21 @@ class TritonPythonModel:
         try:
             providers = choose_providers(args["model_instance_kind"], args["model_instance_device_id"])
             self.session = load_session(path, session_options(config), providers)
-            self.inputs = check_tensors("input", config["input"], self.session.get_inputs(), complete=True)
-            self.outputs = check_tensors("output", config["output"], self.session.get_outputs(), complete=False)
+            self.inputs = _configured("input", config, self.session.get_inputs(), complete=True)
+            self.outputs = _configured("output", config, self.session.get_outputs(), complete=False)
         except ValueError as error:
             raise pb_utils.TritonModelException(f"model '{self.name}': {error}") from error
         pb_utils.Logger.log_info(f"model '{self.name}': {path.name} on {', '.join(self.session.get_providers())}")
 
-    def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer the requests Triton hands over together, in as few runs of the graph as their shapes allow."""
-        parsed: list[list[np.ndarray] | Exception] = []
-        for request in requests:
-            try:
-                parsed.append([read_tensor(request, spec) for spec in self.inputs])
-            except ValueError as error:
-                parsed.append(error)
-        sound = [inputs for inputs in parsed if not isinstance(inputs, Exception)]
-        answers = iter(run_batched(sound, self._forward, np.concatenate, batching=self.batching))
-        return [
-            self._respond(request, inputs if isinstance(inputs, Exception) else next(answers))
-            for request, inputs in zip(requests, parsed, strict=True)
-        ]
-
-    def _forward(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """One run of the graph."""
         feed = {spec["name"]: array for spec, array in zip(self.inputs, inputs, strict=True)}
         return self.session.run([spec["name"] for spec in self.outputs], feed)
 
-    def _respond(self, request: Any, answer: list[np.ndarray] | Exception) -> Any:
-        if isinstance(answer, Exception):
-            message = f"model '{self.name}': {type(answer).__name__}: {answer}"
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
-        wanted = set(request.requested_output_names())
-        return pb_utils.InferenceResponse(
-            [
-                write_tensor(spec, value)
-                for spec, value in zip(self.outputs, answer, strict=True)
-                if spec["name"] in wanted
-            ]
-        )
+
+def _configured(role: str, config: dict[str, Any], nodes: Sequence[Any], *, complete: bool) -> list[dict[str, Any]]:
+    types = {node.name: node.type for node in nodes}
+    return check_tensors(role, config[role], types, ONNX_TYPES, where="ONNX graph", complete=complete)
 
 
 def choose_providers(kind: str, device_id: str) -> list[Any]:
@@ -146,44 +125,3 @@ def load_session(path: Path, options: onnxruntime.SessionOptions, providers: lis
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
         version = onnxruntime.__version__
         raise ValueError(f"{path} is not an ONNX file onnxruntime {version} can load: {error}") from error
-
-
-def check_tensors(role: str, specs: list[dict[str, Any]], nodes: Sequence[Any], *, complete: bool) -> list[Any]:
-    """Check the configured tensors against the graph by name and type; returns them.
-
-    Raises:
-        ValueError: the graph lacks a tensor or has it with another type, or (``complete``) one is not configured.
-    """
-    types = {node.name: node.type for node in nodes}
-    for spec in specs:
-        name, wanted = spec["name"], spec["data_type"]
-        if name not in types:
-            raise ValueError(f"the ONNX graph has no {role} '{name}', it has {', '.join(types)}")
-        if types[name] != ONNX_TYPES.get(wanted):
-            raise ValueError(f"{role} '{name}' is {wanted} in the configuration and {types[name]} in the ONNX graph")
-    missing = sorted(set(types) - {spec["name"] for spec in specs})
-    if complete and missing:
-        raise ValueError(f"the configuration lacks the {role}s {', '.join(missing)} of the ONNX graph")
-    return specs
-
-
-def read_tensor(request: Any, spec: dict[str, Any]) -> np.ndarray:
-    """One input of a request; BYTES become an object array of ``str``.
-
-    Raises:
-        ValueError: the input is missing, or holds bytes that are not UTF-8.
-    """
-    tensor = pb_utils.get_input_tensor_by_name(request, spec["name"])
-    if tensor is None:
-        raise ValueError(f"input '{spec['name']}' is missing")
-    array = tensor.as_numpy()
-    if spec["data_type"] != "TYPE_STRING":
-        return array
-    return np.array([item.decode("utf-8") for item in array.ravel()], dtype=object).reshape(array.shape)
-
-
-def write_tensor(spec: dict[str, Any], value: np.ndarray) -> Any:
-    """One output tensor of a response; strings are sent as UTF-8 BYTES."""
-    if spec["data_type"] == "TYPE_STRING":
-        value = np.array([item.encode("utf-8") for item in value.ravel()], dtype=object).reshape(value.shape)
-    return pb_utils.Tensor(spec["name"], np.ascontiguousarray(value))

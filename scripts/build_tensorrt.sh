@@ -1,0 +1,45 @@
+#!/bin/sh
+# Build the TensorRT plan of the sentence model on this machine's GPU, check it, and place it in the model repository.
+#
+#   scripts/build_tensorrt.sh [--print]
+#
+# The plan is built by trtexec inside Triton's own container, so that its TensorRT is the one that serves it. It is good
+# for this kind of GPU and this release only. --print shows the container's commands and runs none of them.
+# Variables: PYTHON (.venv/bin/python), TENSORRT_IMAGE (the image of docker-compose.yml), WORK (.data/tensorrt).
+
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+image=${TENSORRT_IMAGE:-$(sed -n 's/^ *TRITON_IMAGE: *//p' docker-compose.yml)}
+work=${WORK:-.data/tensorrt}
+trtexec=/usr/src/tensorrt/bin/trtexec
+show=
+case ${1:-} in
+    '') ;;
+    --print) show=1 ;;
+    *) echo "usage: $0 [--print]" >&2; exit 2 ;;
+esac
+
+contained() { # a command in the container, the work folder at /work
+    set -- docker run --rm --gpus all --volume "$(cd "$work" && pwd)":/work "$image" "$@"
+    if [ "$show" ]; then echo "$@"; else "$@"; fi
+}
+
+if [ -z "$show" ]; then
+    command -v docker >/dev/null || { echo "docker is not on the PATH: plans are built in $image" >&2; exit 1; }
+    command -v nvidia-smi >/dev/null || { echo "no nvidia-smi here: a plan is built on the GPU that serves it" >&2; exit 1; }
+fi
+
+"$python" scripts/tensorrt_plan.py prepare "$work"
+rm -f "$work"/model.plan "$work"/answer*.json
+# shellcheck disable=SC2046  # one option a line, without spaces
+contained "$trtexec" $(cat "$work/trtexec.arguments") --skipInference
+while read -r number shapes inputs; do
+    contained "$trtexec" --loadEngine=/work/model.plan "$shapes" "$inputs" --iterations=1 --warmUp=0 --duration=0 \
+        "--exportOutput=/work/answer$number.json" </dev/null
+done < "$work/cases"
+[ -z "$show" ] || exit 0
+
+gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
+release=$(docker run --rm "$image" sh -c 'echo "${TRT_VERSION:-unknown}"')
+"$python" scripts/tensorrt_plan.py place "$work" --gpu "$gpu" --tensorrt "$release"
