@@ -1,7 +1,8 @@
 """Linear layers whose weights are laid out once for oneDNN, which otherwise lays them out anew at every call.
 
 That costs as much as reading the weights, so a batch of a few rows gains most: about a third. A single row, which
-is one pass over the weights either way, loses up to a tenth. The operators are those of PyTorch's own compiled graphs:
+is one pass over the weights either way, loses up to a tenth on one processor and gains a quarter on another. The
+operators are those of PyTorch's own compiled graphs:
 https://github.com/pytorch/pytorch/blob/main/torch/_inductor/fx_passes/mkldnn_fusion.py
 """
 

@@ -176,7 +176,9 @@ def _engine(parameters: dict[str, str], model: str, prompts: Prompts, device: st
     if name == "llama.cpp":
         from generation_llama_cpp import LlamaCppEngine
 
-        return LlamaCppEngine(os.path.expandvars(parameters["gguf_file"]), threads=os.cpu_count() or 1)
+        # its threads wait for each other after every layer, so one that shares its core with the server holds up all
+        threads = max(1, len(os.sched_getaffinity(0)) - 1)
+        return LlamaCppEngine(os.path.expandvars(parameters["gguf_file"]), threads=threads)
     raise ValueError(f"parameter engine must be torch or llama.cpp, got {name!r}")
 
 
