@@ -1,6 +1,7 @@
-"""A model on a SageMaker endpoint: ``python scripts/sagemaker.py pack|deploy|invoke|status|delete|list``.
+"""A model on a SageMaker endpoint: ``python scripts/sagemaker.py pack|local|deploy|invoke|status|delete|list``.
 
     python scripts/sagemaker.py pack
+    python scripts/sagemaker.py local films        # here, on the running stack, until Ctrl-C
     python scripts/sagemaker.py deploy films --role ROLE_ARN --bucket BUCKET --accounts accounts.json \\
         --triton 24.09-py3 --instance-type ml.g5.xlarge --dry-run
     python scripts/sagemaker.py invoke films "a heist that goes wrong"
@@ -14,8 +15,10 @@ interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,12 @@ import numpy as np
 
 from workshop.errors import SettingsError, WorkshopError, print_error
 from workshop.sagemaker import endpoint
-from workshop.sagemaker.archive import SINGLE_MODEL_FILE, Archive, pack, read_archive
+from workshop.sagemaker.archive import SINGLE_MODEL_FILE, Archive, pack, read_archive, unpack
 from workshop.sagemaker.aws import Aws, DryRun, Preview, partition_domain
 from workshop.sagemaker.deployment import Deployment, Scaling, cost_text, image_uri
+from workshop.sagemaker.front_end import FrontEnd
 from workshop.sagemaker.payload import JSON_TYPE, Payload, decode
+from workshop.sagemaker.relay import local_runtime
 from workshop.sagemaker.runtime import ask, invoke, local_client
 from workshop.settings import load_settings
 from workshop.text.endpoint.signatures import BATCH_LIMIT, INPUT, OUTPUT
@@ -64,6 +69,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--models", nargs="+", help="its models; default: all")
     command.set_defaults(run=run_pack)
 
+    command = commands.add_parser("local", help="serve an archive on the running stack under an endpoint's name")
+    command.add_argument("name", help="of the endpoint")
+    command.add_argument("--archive", type=Path, default=default_archive(), help="default %(default)s")
+    command.add_argument("--port", type=int, default=0, help="of the stand-in for AWS (default: a free one)")
+    command.set_defaults(run=run_local)
+
     command = commands.add_parser("deploy", parents=[named], help="bring an endpoint into service")
     add_deployment(command)
     command.set_defaults(run=run_deploy)
@@ -74,7 +85,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     command.add_argument("--target-model", default="", help="archive behind an endpoint for several")
     command.add_argument("--body", type=Path, help="file with the body of a request, instead of texts")
     command.add_argument("--content-type", default=JSON_TYPE, help="of that file (default %(default)s)")
-    command.add_argument("--endpoint-url", default="", help="of a local runtime, see notebook 13")
+    command.add_argument("--endpoint-url", default="", help="what `local` prints")
     command.set_defaults(run=run_invoke)
 
     command = commands.add_parser("status", parents=[named], help="how an endpoint is")
@@ -138,6 +149,28 @@ def show_archive(archive: Archive) -> None:
     """Print what an archive is."""
     print(f"{archive.path}: {archive.megabytes:.1f} MB, sha256 {archive.sha256}")
     print(f"serves {archive.model} ({', '.join(archive.models)})")
+
+
+def run_local(options: argparse.Namespace) -> int:
+    """Load an archive into the stack's Triton, and answer ``invoke_endpoint`` for it until interrupted."""
+    settings = load_settings()
+    front_end = FrontEnd.from_settings(settings)
+    front_end.wait()
+    front_end.unload(settings.sagemaker_model)
+    front_end.load(settings.sagemaker_model, unpack(options.archive, settings.data_dir / "sagemaker" / "unpacked"))
+    try:
+        with local_runtime({options.name: front_end}, options.port) as url:
+            print(f"python scripts/sagemaker.py invoke {options.name} --endpoint-url {url} TEXT", flush=True)
+            until_interrupted()
+    finally:
+        front_end.unload(settings.sagemaker_model)
+    return 0
+
+
+def until_interrupted() -> None:
+    """Return at Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def run_deploy(options: argparse.Namespace) -> int:

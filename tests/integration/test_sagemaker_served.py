@@ -165,6 +165,21 @@ def test_several_archives_are_loaded_listed_asked_and_unloaded(several, archive,
     assert several.models() == {}
 
 
+def test_the_command_serves_an_archive_until_interrupted(several, archive, expected, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORKSHOP_SAGEMAKER_PORT", str(several.port))
+    monkeypatch.setenv("WORKSHOP_DATA_DIR", str(tmp_path))
+    answers = []
+
+    def ask_once():
+        url = capsys.readouterr().out.split()[-2]
+        answers.append(ask(local_client(url), "films", {INPUT: column(TEXTS)}, [OUTPUT])[OUTPUT])
+
+    monkeypatch.setattr(command, "until_interrupted", ask_once)
+    assert command.main(["local", "films", "--archive", str(archive.path)]) == 0
+    assert np.abs(answers[0] - expected).max() <= 1e-4
+    assert several.models() == {}
+
+
 def test_a_folder_without_a_model_is_refused_with_the_servers_words(several, tmp_path):
     with pytest.raises(InvocationError, match=rf"model 'none' from {tmp_path}: status 400: "):
         several.load("none", tmp_path)

@@ -328,6 +328,20 @@ def test_each_refusal_has_its_error_and_names_the_call(account, code, kind, hint
     assert isinstance(error.__cause__, ClientError)
 
 
+def test_a_deployment_without_credentials_or_region_says_so(archive, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    with pytest.raises(AwsCredentialsError, match=r"DescribeEndpoint: no AWS credentials(?s:.*)aws configure"):
+        deploy(Aws(REGION), deployment(archive))
+    with pytest.raises(AwsRefusedError, match="no AWS region is known"):
+        deploy(Aws(), deployment(archive))
+    with pytest.raises(AwsCredentialsError, match="nobody"):
+        deploy(Aws(REGION, profile="nobody"), deployment(archive))
+
+
 # --- without an account ---------------------------------------------------------------------------------------
 def test_a_dry_run_shows_every_call_in_order_with_arguments_that_the_services_take(archive):
     dry, steps = DryRun(lambda line: None), []
