@@ -23,7 +23,7 @@ MAX_LINES = 30
 SHELL = {"subprocess", "pip", "ensurepip", "pexpect", "pty", "sh"}
 
 # these have no exercises and no quiz yet; a test sees to it that the list gets shorter
-UNEXERCISED = {"03", "04", "07", "08", "10"}
+UNEXERCISED = {"03", "04", "07", "12"}
 EXERCISED = [entry for entry in ENTRIES if entry.number not in UNEXERCISED]
 QUESTIONS = 5
 

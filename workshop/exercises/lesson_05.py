@@ -23,7 +23,7 @@ def most_named(answer: object, *, scores: np.ndarray, truth: np.ndarray, genres:
     if times[genre] == times.max():
         yield right(f"no label comes first for more than its {times.max()} films")
     else:
-        yield wrong(f"`{name}` comes first for {times[genre]} films, another label for more")
+        yield wrong(f"films for which `{name}` comes first: {times[genre]}, and another label has more")
     value, films = number(share, "the share"), best == genre
     precision = truth[films, genre].mean() if films.any() else 0.0
     if not 0 <= value <= 1:
