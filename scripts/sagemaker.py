@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -133,15 +134,19 @@ def default_archive() -> Path:
 
 def run_pack(options: argparse.Namespace) -> int:
     """Write an archive."""
-    repository = options.repository
-    if repository is None:
-        from workshop.text.endpoint.prepare import prepare_endpoint  # with torch, which no other command needs
+    if options.repository:
+        show_archive(pack(options.repository, options.target, options.models))
+        return 0
+    from workshop.text.endpoint.prepare import plan_command, prepare_endpoint  # with torch, which nothing else needs
 
-        settings = load_settings()
-        repository = settings.data_dir / "sagemaker" / "repository"
-        prepare_endpoint(settings, repository, plan=options.plan)
-    archive = pack(repository, options.target, options.models)
-    show_archive(archive)
+    settings = load_settings()
+    repository = settings.data_dir / "sagemaker" / "repository"
+    models = prepare_endpoint(settings, repository, plan=options.plan)
+    show_archive(pack(repository, options.target))
+    if not options.plan:
+        print("A TensorRT plan of the core, built on the endpoint's kind of GPU and with its container's TensorRT:")
+        print(shlex.join(plan_command(models, repository, Path("core.plan"))))
+        print("Then: python scripts/sagemaker.py pack --plan core.plan")
     return 0
 
 

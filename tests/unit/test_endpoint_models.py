@@ -123,6 +123,28 @@ def test_the_first_step_needs_nothing_but_its_own_folder_and_numpy(tmp_path):
     assert "[[101, 1037, 2002, 2923, 102, 0" in run.stdout.replace("\n", "")
 
 
+def test_the_command_for_a_plan_names_the_shapes_that_the_configuration_allows(tmp_path):
+    models = endpoint_models(MINILM)
+    command = prepare.plan_command(models, tmp_path, tmp_path / "core.plan")
+    assert command[:2] == ["trtexec", f"--onnx={tmp_path}/core/1/model.onnx"]
+    assert "--minShapes=input_ids:1x1,attention_mask:1x1" in command
+    assert "--maxShapes=input_ids:16x256,attention_mask:16x256" in command
+
+
+def test_a_package_for_another_machine_is_not_carried(tmp_path, monkeypatch):
+    for name, content in {"mac": b"\xcf\xfa\xed\xfe" + bytes(20), "arm": b"\x7fELF" + bytes(14) + b"\xb7\x00"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "inner.abi3.so").write_bytes(content)
+        (tmp_path / f"{name}-1.dist-info").mkdir()
+        (tmp_path / f"{name}-1.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("mac", "arm"):
+        with pytest.raises(
+            RepositoryError, match=rf"package {name} holds inner\.abi3\.so, which is not for Linux on x86_64"
+        ):
+            prepare._carry_packages(tmp_path / "target", [name])
+
+
 def test_a_package_for_one_python_alone_is_not_carried(tmp_path):
     with pytest.raises(RepositoryError, match=r"pydantic_core holds _pydantic_core.*built for this Python alone"):
         prepare._carry_packages(tmp_path, ["pydantic_core"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from workshop.errors import ModelSourceError, RepositoryError
 from workshop.export.gates import reuse
 from workshop.export.onnx import export_and_save, export_traced
+from workshop.export.tensorrt import WORKSPACE_MB, shape_arguments
 from workshop.files import replacing, sha256_of, write_text
 from workshop.settings import Settings
 from workshop.text import tokenization
@@ -31,6 +32,9 @@ TOKEN_TOLERANCE = 5e-4
 """Largest absolute difference of a number in a token's vector: before the pooling they reach 5, and float32 sums of
 another order differ by 1e-4 there."""
 NOT_CARRIED = ("__pycache__", "*.pyi")
+ENDPOINT_MACHINE = 0x3E  # x86_64, in the header of a Linux binary
+PLAN_ROWS, PLAN_LENGTHS = (1, 4), (1, 64)
+"""Smallest and commonest batch and length of a plan; the largest are those of the model."""
 
 
 def prepare_endpoint(settings: Settings, repository: Path, *, plan: Path | None = None) -> EndpointModels:
@@ -48,7 +52,7 @@ def prepare_endpoint(settings: Settings, repository: Path, *, plan: Path | None 
     Raises:
         ModelSourceError: the weights are not to be had, or the plan is no file.
         TraceRefusedError: the export fails a gate.
-        RepositoryError: a carried package is not installed here.
+        RepositoryError: a package that is carried along is not installed here, or its build would not run there.
     """
     source = sentence_source(settings)
     models = endpoint_models(source.encoding, "tensorrt" if plan else "onnx")
@@ -65,6 +69,22 @@ def prepare_endpoint(settings: Settings, repository: Path, *, plan: Path | None 
     write_config(models.ensemble, repository)
     version_folder(repository, models.ensemble.name, 1).mkdir(parents=True, exist_ok=True)
     return models
+
+
+def plan_command(models: EndpointModels, repository: Path, plan: Path) -> list[str]:
+    """The command that builds a TensorRT plan of the core model, to be run on the endpoint's kind of GPU.
+
+    Args:
+        models: with the core as ONNX.
+        repository: where it lies.
+        plan: the file to write. TensorRT's release must be the one of the endpoint's container.
+    """
+    core = models.core
+    graph = version_folder(repository, core.name, 1) / MODEL_FILES[core.platform]
+    longest = core.input("input_ids").longest
+    lengths = (PLAN_LENGTHS[0], min(PLAN_LENGTHS[1], longest), longest)
+    shapes = shape_arguments(core, (*PLAN_ROWS, core.max_batch_size), lengths)
+    return ["trtexec", f"--onnx={graph}", f"--saveEngine={plan}", f"--memPoolSize=workspace:{WORKSPACE_MB}", *shapes]
 
 
 def _place_onnx(source: TextModelSource, core: ModelSignature, repository: Path) -> None:
@@ -118,11 +138,18 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, aside)
 
 
+def _machine(path: Path) -> int:
+    """The machine that a binary is for, as the header of the Linux format says; -1 for another format."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    return int.from_bytes(header[18:20], "little") if header[:4] == b"\x7fELF" else -1
+
+
 def _carry_packages(target: Path, packages: Iterable[str] = CARRIED_PACKAGES) -> None:
     """Copy installed packages, so that they can be imported from ``target``.
 
     Raises:
-        RepositoryError: one is not installed, or its binaries are for this Python alone.
+        RepositoryError: one is not installed, or its binaries are for another machine, or for this Python alone.
     """
     for name in packages:
         try:
@@ -132,7 +159,14 @@ def _carry_packages(target: Path, packages: Iterable[str] = CARRIED_PACKAGES) ->
                 f"package {name} is not installed, the archive carries it", hint="make setup"
             ) from error
         folder = Path(str(distribution.locate_file(name)))
-        bound = [path.name for path in folder.rglob("*.so") if ".abi3." not in path.name]
+        binaries = list(folder.rglob("*.so"))
+        foreign = [path.name for path in binaries if _machine(path) != ENDPOINT_MACHINE]
+        if foreign:
+            raise RepositoryError(
+                f"package {name} holds {', '.join(sorted(foreign))}, which is not for Linux on x86_64, the endpoint's",
+                hint="pack on such a machine",
+            )
+        bound = [path.name for path in binaries if ".abi3." not in path.name]
         if bound:
             raise RepositoryError(
                 f"package {name} holds {', '.join(sorted(bound))}, built for this Python alone; "
