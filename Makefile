@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status password run lab api test test-aqlite lint format bench clean distclean
+.PHONY: help setup lock check up down status password run lab api test test-aqlite lint format bench docs clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,9 +88,13 @@ format: $(STAMP) ## Mend style, strip notebook outputs, refresh generated parts 
 bench: setup ## Measure: all, or BENCH="id id"
 	@$(PY) benchmarks/run.py $(BENCH)
 
+docs: setup ## The site of the newest whole run, in site/html; checked page by page where Chromium is installed
+	@$(PY) scripts/build_docs.py
+	@if command -v chromium >/dev/null; then $(PY) scripts/check_docs.py; fi
+
 clean: ## Remove caches, runs and generated weights; data and .venv stay
 	@if [ -x $(PY) ]; then $(PY) scripts/stack.py down; fi
-	@rm -rf runs .stack .pytest_cache .ruff_cache .hypothesis
+	@rm -rf runs site .stack .pytest_cache .ruff_cache .hypothesis
 	@cd model_repository && rm -f $(addprefix */[0-9]*/,model.pt model.pt2 model.onnx model.plan model.xml model.bin model.json tokenizer.json tokenization.py wordpiece.py preprocessing.py config.json model.safetensors preprocessor_config.json) */labels.txt
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -15,11 +15,9 @@ import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from workshop.errors import RunnerError
-from workshop.files import write_text
 from workshop.settings import PROJECT_ROOT, Settings
 
 KERNEL = "python3"
@@ -127,14 +125,6 @@ def execute_notebook(
         if log.stat().st_size == 0:
             log.unlink()
     return None
-
-
-def export_html(notebook: Path) -> Path:
-    """Write an executed notebook as one HTML file beside it, and return its path."""
-    body, _ = HTMLExporter().from_filename(str(notebook))
-    target = notebook.with_suffix(".html")
-    write_text(target, body)
-    return target
 
 
 def _first_line(source: str) -> str:

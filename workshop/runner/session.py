@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 
 from workshop.errors import RunnerError
 from workshop.files import write_text
-from workshop.runner.execute import execute_notebook, export_html, kernel_environment
+from workshop.runner.execute import execute_notebook, kernel_environment
+from workshop.runner.html import export_html
 from workshop.runner.index import Entry
 from workshop.runner.record import read_records
 from workshop.settings import PROJECT_ROOT, Settings
@@ -144,7 +145,7 @@ def run_entry(
     figures = read_records(executed) if executed.exists() else {}
     problems = [str(failure)] if failure else _unkept_promises(entry, figures, settings, parameters)
     if executed.exists():
-        export_html(executed)
+        export_html(executed, entry.path.parent)
     status: Status = "failed" if problems else "passed"
     return NotebookResult(entry.name, status, seconds, figures, tuple(problems), failure.cell if failure else None)
 
