@@ -1,4 +1,4 @@
-"""GraphSAGE: accuracy, training, sampling, and serving against the classic way of serving it.
+"""GraphSAGE: accuracy, training, sampling, and serving against PyG in process and the classic way of serving it.
 
 All on ogbn-products-mini at its default size, 20,000 products. The classic way, met in older tutorials, sends one
 product a request over HTTP as JSON: features padded to a fixed 1000 x 100, and for each of the three layers an edge
@@ -42,6 +42,7 @@ from workshop.triton.signature import ModelSignature, TensorSpec, write_config
 PADDED_NODES = 1000
 MANY, SINGLES, TURNS = 128, 20, 7
 RATIO_BAR_MANY, RATIO_BAR_ONE = 50.0, 10.0
+IN_PROCESS, IN_PROCESS_BAR = 2560, 0.8
 SAMPLER_BAR, EPOCH_BAR_SECONDS = 12_000_000.0, 0.5
 GAIN_BAR, TOO_EASY = 0.10, 0.97
 
@@ -60,8 +61,11 @@ def measure(ids: set[str]) -> Iterator[dict]:
             yield train_epoch(trained)
     if "sampler_rate" in ids:
         yield sampler_rate(products)
+    checkpoint = find_checkpoint(settings, products, precomputed=True)
+    if "graphsage_in_process" in ids:
+        yield graphsage_in_process(products, checkpoint)
     if "graphsage_vs_classic" in ids:
-        yield graphsage_vs_classic(products, find_checkpoint(settings, products, precomputed=True))
+        yield graphsage_vs_classic(products, checkpoint)
 
 
 def mini_accuracy(products: ProductGraph, trained: TrainingResult) -> dict:
@@ -128,6 +132,56 @@ def sampler_rate(products: ProductGraph) -> dict:
 
 def _without_peer(identifier: str, value: float, unit: str, bar: str, note: str) -> dict:
     return {"id": identifier, "value": value, "unit": unit, "peer": None, "ratio": None, "bar": bar, "note": note}
+
+
+# --- against PyG in process -----------------------------------------------------------------------------------
+def graphsage_in_process(products: ProductGraph, checkpoint: Path) -> dict:
+    """Served products a second against the same weights and sampler in this process, with all its threads.
+
+    The peer computes no more than PyG has to: each layer only the nodes that later layers need, and the logits alone.
+    """
+    graph = EmbeddingGraph.from_data(products.to_data())
+    chosen = np.random.default_rng(2).choice(graph.csr.num_nodes, IN_PROCESS, replace=False)
+    model, x = load_model(checkpoint).eval(), torch.from_numpy(graph.x)
+
+    def in_process() -> None:
+        rng = np.random.default_rng(3)
+        for start in range(0, len(chosen), MANY):
+            sub = sample_subgraph(graph.csr, chosen[start : start + MANY], FAN_OUT, rng)
+            with torch.inference_mode():
+                nodes, edges = torch.from_numpy(sub.node_ids), torch.from_numpy(sub.edge_index)
+                model(x[nodes], edges, sub.nodes_per_hop, sub.edges_per_hop)
+
+    with tempfile.TemporaryDirectory() as directory:
+        repository = Path(directory) / "repository"
+        trace_checkpoint(checkpoint, products.x, graph.csr, repository)
+        settings = private_settings(Path(directory) / "stack", model_repository=repository)
+        running = stack.running(settings, ["triton"], models=[GRAPHSAGE_PRODUCTS.name])
+        with running, TritonClient.from_settings(settings) as client:
+
+            def served() -> None:
+                rng = np.random.default_rng(3)
+                embed_products(client, graph, chosen, rng=rng, products_per_request=MANY)
+
+            turns = [(_seconds(in_process), _seconds(served)) for _ in range(TURNS + 1)][1:]  # the first warms both up
+    peer, ours = (IN_PROCESS / statistics.median(column) for column in zip(*turns, strict=True))
+    ratio = statistics.median(theirs / own for theirs, own in turns)
+    return {
+        "id": "graphsage_in_process",
+        "value": round(ours, 1),
+        "unit": f"products/s at {MANY} a request",
+        "peer": f"PyG in process, same sampler: {peer:.0f} products/s",
+        "ratio": ratio,
+        "bar": f"ratio >= {IN_PROCESS_BAR:g}",
+        "holds": ratio >= IN_PROCESS_BAR,
+        "note": f"{IN_PROCESS:,} products of {graph.csr.num_nodes:,}, {torch.get_num_threads()} threads in process",
+    }
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 # --- against the classic way ----------------------------------------------------------------------------------
