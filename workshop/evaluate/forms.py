@@ -24,7 +24,7 @@ from workshop.text.signatures import HYPOTHESIS_TEMPLATE
 from workshop.triton.artefact import SIDECAR_FILE, version_folder
 from workshop.triton.client import TritonClient
 
-LATENCY_CALLS = 30
+LATENCY_CALLS = 20
 THREADS = 3
 """That ask at once: one more than a model has instances, so that none waits for the next request."""
 

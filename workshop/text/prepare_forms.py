@@ -30,9 +30,9 @@ from workshop.triton.signature import ModelSignature, write_config
 
 # a length that no padded row has, so that it is seen to be free
 ODD_LENGTH = 7
-LEAST_CALIBRATION_OVERLAP = 0.96
-SENSITIVITY_TEXTS = 24
-"""Of the calibration texts, those that each matrix is measured by; all choose how many are kept."""
+LEAST_CALIBRATION_OVERLAP = 0.97
+SENSITIVITY_SHARE = 4
+"""A matrix is measured by one in so many of the calibration texts; all of them choose how many are kept."""
 
 
 def placed(repository: Path, form: Form) -> Sidecar | None:
@@ -173,7 +173,7 @@ class FormMaker:
             raise ModelError("the selective int8 form needs calibration texts", hint="FormMaker(settings, texts)")
         few = [
             tuple(torch.from_numpy(part) for part in feed.values())
-            for feed in self.feeds(self.calibration[:SENSITIVITY_TEXTS])
+            for feed in self.feeds(self.calibration[::SENSITIVITY_SHARE])
         ]
         loss = sensitivities(self.eager, few, progress=self.progress)
         return select_matrices(self.graph, loss, self.feeds(self.calibration), LEAST_CALIBRATION_OVERLAP)
