@@ -13,7 +13,7 @@ from answered import SOLUTIONS, check_call, tagged
 
 from scripts.strip_notebooks import committed_text
 from workshop.exercises.checking import find
-from workshop.exercises.quiz import QUIZZES, quiz
+from workshop.exercises.questions import QUIZZES, quiz
 from workshop.runner.index import INDEX_PATH, load_index
 from workshop.settings import Settings
 
