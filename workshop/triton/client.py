@@ -203,7 +203,7 @@ class TritonClient:
             ModelNotFoundError: the repository has no such model.
             ModelNotReadyError: loading failed; the message holds the server's reason.
         """
-        self._signatures.pop(model, None)
+        self._signatures.clear()  # an ensemble takes the models of its steps along
         asked = f"loading model {model!r}"
         try:
             self._once(lambda: self._transport.load(model, self.timeout), asked)
