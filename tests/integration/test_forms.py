@@ -30,6 +30,7 @@ from workshop.export.onnx_int8 import (
     matrix_nodes,
     node_of,
     quantise_graph,
+    restored,
     run_graph,
     select_matrices,
     sensitivities,
@@ -144,7 +145,11 @@ def test_the_matrix_that_int8_hurts_is_found_and_kept(maker):
     assert selection.kept[0] == node_of(name)
     assert len(selection.kept) < len(loss)
     assert Selection.from_settings(selection.to_settings()) == selection
-    assert node_of(name) in {node.name for node in quantise_graph(graph, kept=selection.kept).graph.node}
+    chosen = quantise_graph(graph, kept=selection.kept)
+    assert node_of(name) in {node.name for node in chosen.graph.node}
+    assert np.array_equal(run_graph(restored(rounded, graph, selection.kept), feeds), run_graph(chosen, feeds))
+    with pytest.raises(ModelError, match="1 nodes are to be restored, and 0 were found"):
+        restored(rounded, graph, ["/elsewhere/MatMul"])
 
 
 # --- compiled packages ------------------------------------------------------------------------------------------

@@ -22,12 +22,9 @@ ENTRIES = load_index().notebook
 MAX_LINES = 30
 SHELL = {"subprocess", "pip", "ensurepip", "pexpect", "pty", "sh"}
 
-# without exercises and a quiz until they are written; a test sees to it that none stays here longer
-UNEXERCISED = {"12"}
-EXERCISED = [entry for entry in ENTRIES if entry.number not in UNEXERCISED]
 QUESTIONS = 5
 
-every_exercised = pytest.mark.parametrize("entry", EXERCISED, ids=lambda entry: entry.name)
+every_lesson = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -144,16 +141,13 @@ def test_opening_and_ending_are_those_of_the_template(path):
     ]
     assert 3 <= len(re.findall(r"^- ", first.source, re.MULTILINE)) <= 5, "three to five learning goals"
     sections = [heading for heading in headings(path) if heading.startswith("## ")]
-    if path.stem[:2] in UNEXERCISED:
-        assert [heading for heading in sections if heading != "## Exercises"][-2:] == ["## Checks", "## What next"]
-    else:
-        assert sections[-4:] == ["## Exercises", "## Checks", "## Quiz", "## What next"]
+    assert sections[-4:] == ["## Exercises", "## Checks", "## Quiz", "## What next"]
     checks = code_under(path, "## Checks")
     assert "assert " in checks
     assert "record(" in checks
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@every_lesson
 def test_the_opening_agrees_with_the_index(entry):
     first = nbformat.read(entry.path, 4).cells[0].source
     assert first.splitlines()[0] == f"# {entry.title}"
@@ -161,7 +155,7 @@ def test_the_opening_agrees_with_the_index(entry):
     assert f"| Time | {minutes} |" in first
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@every_lesson
 def test_every_recorded_figure_has_a_bound(entry):
     recorded = {
         node.args[0].value
@@ -182,12 +176,7 @@ def test_no_function_is_defined_in_two_notebooks():
 
 
 # --- exercises and quizzes ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("number", sorted(UNEXERCISED))
-def test_a_notebook_with_a_solution_is_not_excused(number):
-    assert not list(SOLUTIONS.glob(f"{number}_*"))
-
-
-@every_exercised
+@every_lesson
 def test_three_exercises_each_with_a_task_hints_a_starter_and_a_check(entry):
     notebook = nbformat.read(entry.path, 4)
     starters = tagged(notebook, "exercise")
@@ -206,7 +195,7 @@ def test_three_exercises_each_with_a_task_hints_a_starter_and_a_check(entry):
         assert find(f"{entry.number}.{n}").start
 
 
-@every_exercised
+@every_lesson
 def test_each_exercise_has_a_solution_and_mistakes(entry):
     path = SOLUTIONS / entry.path.name
     assert path.read_text(encoding="utf-8") == committed_text(path), "try: make format"
@@ -220,7 +209,7 @@ def test_each_exercise_has_a_solution_and_mistakes(entry):
         assert "mistakes = {" in mistakes.source
 
 
-@every_exercised
+@every_lesson
 def test_a_quiz_of_five_whose_right_answers_are_not_all_in_one_place(entry):
     last_code = cells(entry.path, "code")[-1]
     assert last_code.source == f'quiz("{entry.number}")'
@@ -233,6 +222,6 @@ def test_a_quiz_of_five_whose_right_answers_are_not_all_in_one_place(entry):
 
 
 def test_there_are_no_quizzes_and_solutions_of_other_notebooks():
-    names = {entry.name for entry in EXERCISED}
+    names = {entry.name for entry in ENTRIES}
     assert {path.stem for path in QUIZZES.glob("*")} == names
     assert {path.stem for path in SOLUTIONS.glob("*.ipynb")} == names

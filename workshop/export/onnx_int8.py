@@ -21,6 +21,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
+from workshop.errors import ModelError
 from workshop.export.gates import Inputs, row_cosines
 from workshop.export.neighbours import neighbour_overlap
 from workshop.export.onnx import load_onnx
@@ -58,6 +59,28 @@ def quantise_graph(graph: onnx.ModelProto, *, kept: Collection[str] = ()) -> onn
             reduce_range=True,
         )
         return onnx.load(target)
+
+
+def restored(quantised: onnx.ModelProto, graph: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
+    """A copy of the quantised ``graph`` that answers as ``quantise_graph(graph, kept=kept)``, without quantising again.
+
+    What the restored nodes replace is left in it, without use: to try a selection, not to serve it.
+
+    Raises:
+        ModelError: a node of ``kept`` is not in ``graph``, or what it computes has another name when quantised.
+    """
+    whole = {node.output[0]: node for node in graph.graph.node if node.name in set(kept)}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(quantised)
+    places = {node.output[0]: node for node in copy.graph.node if node.output and node.output[0] in whole}
+    if not len(places) == len(whole) == len(set(kept)):
+        raise ModelError(f"{len(set(kept))} nodes are to be restored, and {len(places)} were found in the int8 graph")
+    for output, node in whole.items():
+        places[output].CopyFrom(node)
+    there = {tensor.name for tensor in copy.graph.initializer}
+    needed = {name for node in whole.values() for name in node.input} - there
+    copy.graph.initializer.extend(tensor for tensor in graph.graph.initializer if tensor.name in needed)
+    return copy
 
 
 def matrix_nodes(graph: onnx.ModelProto) -> list[str]:
@@ -169,11 +192,11 @@ def select_matrices(
     """
     size = _sizes(graph)
     order = sorted(loss, key=lambda node: -loss[node] / size[node])
-    reference = run_graph(graph, feeds)
+    reference, quantised = run_graph(graph, feeds), quantise_graph(graph)
     fewest, most = 0, len(order)
     while fewest < most:  # the overlap grows with what is kept
         count = (fewest + most) // 2
-        found = neighbour_overlap(reference, run_graph(quantise_graph(graph, kept=order[:count]), feeds))
+        found = neighbour_overlap(reference, run_graph(restored(quantised, graph, order[:count]), feeds))
         fewest, most = (fewest, count) if found >= least_overlap else (count + 1, most)
     return Selection({node: loss[node] for node in sorted(loss, key=lambda node: -loss[node])}, tuple(order[:fewest]))
 
