@@ -4,6 +4,7 @@ not what it says. A tiny model stands in for the real one."""
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ from workshop.export.onnx_int8 import (
     sensitivities,
 )
 from workshop.export.tensorrt import read_answers, shape_arguments
-from workshop.settings import PROJECT_ROOT
+from workshop.settings import PROJECT_ROOT, load_settings
 from workshop.text.embedder import TextEmbedder
 from workshop.text.forms import sentence_forms
 from workshop.text.prepare_forms import FormMaker
@@ -56,7 +57,13 @@ def settings(local_stack, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def maker(settings):
-    return FormMaker(settings, [f"{text} {n}" for n, text in enumerate(tiny_text_models.PHRASES * 4)])
+    """Makes the forms; the repository, which other tests use, gets back what it had of them."""
+    maker = FormMaker(settings, [f"{text} {n}" for n, text in enumerate(tiny_text_models.PHRASES * 4)])
+    yield maker
+    for form in maker.forms.values():
+        shutil.rmtree(maker.repository / form.model.name, ignore_errors=True)
+        if (committed := load_settings().model_repository / form.model.name).is_dir():
+            shutil.copytree(committed, maker.repository / form.model.name)
 
 
 @pytest.fixture(scope="module")
