@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,6 @@ class FormMaker:
             folder,
             self.repository,
             target=target,
-            replace=True,
             **self._common(),
         )
 
@@ -180,20 +179,22 @@ class FormMaker:
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """What the float32 model makes of texts: float32 ``[texts, width]``."""
-        ids = self.tokenizer.encode(texts)
         vectors = np.empty((len(texts), self.source.encoding.width), dtype=np.float32)
-        for group in batches_by_length([len(row) for row in ids], 64, self.tokenizer.padded_length):
-            tensors = (torch.from_numpy(part) for part in self.tokenizer.pad([ids[row] for row in group]))
+        for group, inputs in self._batches(texts):
             with torch.inference_mode():
-                vectors[group] = self.eager(*tensors).numpy()
+                vectors[group] = self.eager(*map(torch.from_numpy, inputs)).numpy()
         return vectors
 
     def feeds(self, texts: Sequence[str]) -> list[Feed]:
         """Texts as inputs of the graph, those of like length together."""
         names = [spec.name for spec in self.forms["onnx_fp32"].model.inputs]
+        return [dict(zip(names, inputs, strict=True)) for _, inputs in self._batches(texts)]
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+        """Positions of texts of like length, with their padded ids and mask."""
         ids = self.tokenizer.encode(texts)
-        groups = batches_by_length([len(row) for row in ids], 64, self.tokenizer.padded_length)
-        return [dict(zip(names, self.tokenizer.pad([ids[row] for row in group]), strict=True)) for group in groups]
+        for group in batches_by_length([len(row) for row in ids], 64, self.tokenizer.padded_length):
+            yield group, self.tokenizer.pad([ids[row] for row in group])
 
     # --- one way for each runtime -----------------------------------------------------------------------------
     def _settings(self, form: Form) -> dict[str, str]:
@@ -216,24 +217,26 @@ class FormMaker:
             return found.settings
         return {**chosen_by, **self.selection.to_settings()}
 
+    def _weights(self, precision: str) -> SentenceBert:
+        return self.eager if precision == "fp32" else load_sentence_bert(self.source, precision)
+
     def _common(self) -> dict[str, Any]:
         return {
             "source": self.source.name,
             "source_sha256": self.source.sha256,
             "files": {TOKENIZER_FILE: self.source.tokenizer_file},
+            "replace": True,
         }
 
     def _torchscript(self, form: Form, settings: dict[str, str]) -> Sidecar:
-        whole = form.precision == "fp32"
         return trace_and_save(
-            self.eager if whole else load_sentence_bert(self.source, form.precision),
+            self._weights(form.precision),
             form.model,
             self.example,
             self.parity_inputs,
             self.repository,
             precision=form.precision,
             settings=settings,
-            replace=True,
             **self._common(),
         )
 
@@ -275,19 +278,17 @@ class FormMaker:
             self.repository,
             precision=form.precision,
             settings=settings,
-            replace=True,
             **self._common(),
         )
 
     def _aoti(self, form: Form, settings: dict[str, str]) -> Sidecar:
         return aoti.compile_and_save(
-            self.eager if form.precision == "fp32" else load_sentence_bert(self.source, form.precision),
+            self._weights(form.precision),
             form.model,
             self.example,
             self.parity_inputs,
             self.repository,
             precision=form.precision,
             settings=settings,
-            replace=True,
             **self._common(),
         )

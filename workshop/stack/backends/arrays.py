@@ -5,7 +5,9 @@ The stack copies this file beside each backend's ``model.py``; it imports nothin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,19 @@ class ArrayModel:
     batching: bool
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
+
+    def configure(self, args: dict[str, str], filename: str) -> tuple[dict[str, Any], Path]:
+        """Take name and batching from Triton's instance facts; returns the configuration and the model file's path.
+
+        Args:
+            args: ``model_name``, ``model_config`` (JSON), ``model_repository`` (the model's folder), ``model_version``.
+            filename: of the model file, where the configuration names none.
+        """
+        self.name = args["model_name"]
+        config = json.loads(args["model_config"])
+        self.batching = int(config.get("max_batch_size", 0)) > 0
+        file = config.get("default_model_filename") or filename
+        return config, Path(args["model_repository"], args["model_version"], file)
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """One pass: arrays in the order of ``inputs`` in, arrays in the order of ``outputs`` out."""

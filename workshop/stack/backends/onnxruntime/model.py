@@ -9,7 +9,6 @@ Python-based backends: https://docs.nvidia.com/deeplearning/triton-inference-ser
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,11 +56,7 @@ class TritonPythonModel(ArrayModel):
         Raises:
             pb_utils.TritonModelException: the configuration or the model file cannot be served; the message names it.
         """
-        self.name = args["model_name"]
-        config = json.loads(args["model_config"])
-        filename = config.get("default_model_filename") or "model.onnx"
-        path = Path(args["model_repository"], args["model_version"], filename)
-        self.batching = int(config.get("max_batch_size", 0)) > 0
+        config, path = self.configure(args, "model.onnx")
         try:
             providers = choose_providers(args["model_instance_kind"], args["model_instance_device_id"])
             self.session = load_session(path, session_options(config), providers)

@@ -9,7 +9,6 @@ Python-based backends: https://docs.nvidia.com/deeplearning/triton-inference-ser
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,11 +54,7 @@ class TritonPythonModel(ArrayModel):
         Raises:
             pb_utils.TritonModelException: the configuration or the model file cannot be served; the message names it.
         """
-        self.name = args["model_name"]
-        config = json.loads(args["model_config"])
-        filename = config.get("default_model_filename") or "model.xml"
-        path = Path(args["model_repository"], args["model_version"], filename)
-        self.batching = int(config.get("max_batch_size", 0)) > 0
+        config, path = self.configure(args, "model.xml")
         try:
             compiled = compile_model(path, options(config))
             self.inputs = _configured("input", config, compiled.inputs, complete=True)

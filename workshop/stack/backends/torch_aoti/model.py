@@ -11,9 +11,7 @@ Native backend: https://github.com/triton-inference-server/pytorch_backend
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,11 +37,7 @@ class TritonPythonModel(ArrayModel):
         Raises:
             pb_utils.TritonModelException: the configuration or the package cannot be served; the message names it.
         """
-        self.name = args["model_name"]
-        config = json.loads(args["model_config"])
-        filename = config.get("default_model_filename") or "model.pt2"
-        path = Path(args["model_repository"], args["model_version"], filename)
-        self.batching = int(config.get("max_batch_size", 0)) > 0
+        config, path = self.configure(args, "model.pt2")
         try:
             threads = Parameters(config).count("INTRA_OP_THREAD_COUNT", default_threads(config))
             self.inputs = in_order("input", config["input"])
