@@ -74,12 +74,17 @@ class Identity:
 
     def process(self) -> psutil.Process | None:
         """The process if it still runs, else None."""
+        entry = self.entry()
+        return entry if entry and _runs(entry) else None
+
+    def entry(self) -> psutil.Process | None:
+        """The process while the system lists it, be it as one that is ending or has ended."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.create_time) < 1.0
         except psutil.NoSuchProcess:
             return None
-        return process if same and _runs(process) else None
+        return process if same else None
 
 
 def pid_file(directory: Path, name: str) -> Path:
@@ -94,11 +99,15 @@ def log_file(directory: Path, name: str) -> Path:
 
 def read_identity(directory: Path, name: str) -> Identity | None:
     """The recorded process if it still runs; a missing, damaged or stale file gives None."""
+    identity = _recorded(directory, name)
+    return identity if identity and identity.process() else None
+
+
+def _recorded(directory: Path, name: str) -> Identity | None:
     try:
-        identity = Identity(**json.loads(pid_file(directory, name).read_text(encoding="utf-8")))
+        return Identity(**json.loads(pid_file(directory, name).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return identity if identity.process() else None
 
 
 def write_identity(directory: Path, name: str, identity: Identity) -> None:
@@ -330,6 +339,10 @@ def stop_processes(directory: Path, name: str, timeout: float = STOP_TIMEOUT) ->
         StackError: a process survives SIGKILL (it hangs in the kernel).
     """
     running = members(directory, name)
+    recorded = _recorded(directory, name)
+    server = recorded.entry() if recorded else None
+    if server and server not in running and not _has_ended(server):  # ending, it has no environment to be known by
+        running.append(server)
     leaders = [process for process in running if _leads_session(process)]
     for process in leaders:
         with suppress(psutil.NoSuchProcess):
@@ -369,10 +382,10 @@ def _wait_for_end(processes: list[psutil.Process], timeout: float) -> list[psuti
     A zombie has ended: where nobody reaps it (a container without an init process), psutil would wait for ever.
     """
     deadline = time.monotonic() + timeout
-    alive = [process for process in processes if _runs(process)]
+    alive = [process for process in processes if not _has_ended(process)]
     while alive and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        alive = [process for process in alive if _runs(process)]
+        alive = [process for process in alive if not _has_ended(process)]
     return alive
 
 
@@ -381,3 +394,11 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether nothing of a process is left: one that was killed is a zombie while its last threads hold its ports."""
+    try:
+        return not _runs(process) and len(os.listdir(f"/proc/{process.pid}/task")) <= 1
+    except FileNotFoundError:
+        return True
