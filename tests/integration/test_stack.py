@@ -150,6 +150,7 @@ def test_a_killed_server_leaves_nothing_that_stops_the_next_start(settings):
     foreign.touch()
     try:
         os.kill(first.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # all its threads have ended; it is not reaped
         assert stack.status(settings)[0].state == "stopped"
         left = set(own_regions(settings))
         second = up(settings, "divide")
