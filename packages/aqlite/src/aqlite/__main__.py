@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import uvicorn
 from aqlite import ARANGODB_VERSION, __version__
 from aqlite.http.app import create_app
 from aqlite.http.protocol import bounded_head_protocol
+from aqlite.logs import FORMATS, configure_logs
 from aqlite.services.server import Limits, Server
 from aqlite.storage.files import DataFolderError
 
@@ -29,7 +29,7 @@ _SECRET_CHARACTERS = 32
 def main(arguments: list[str] | None = None) -> int:
     """Run the server; returns the process's exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logs(options.log_format, requests=options.log_requests)
     if options.host != "127.0.0.1" and not options.allow_remote:
         sys.stderr.write(f"aqlite: --host {options.host} needs --allow-remote: aqlite has no TLS\n")
         return 2
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=options.port,
         log_level="warning",
         access_log=False,
-        http=bounded_head_protocol(options.request_seconds),
+        http=bounded_head_protocol(options.request_seconds, server.requests),
         loop="uvloop",
         ws="none",
         timeout_keep_alive=60,
@@ -131,6 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--request-seconds", type=float, default=60.0, help="time a client has to send a request (default: 60)"
     )
+    parser.add_argument("--log-format", choices=FORMATS, default="text", help="lines for people, or JSON objects")
+    parser.add_argument("--log-requests", action="store_true", help="a line of the log for every request")
     return parser
 
 

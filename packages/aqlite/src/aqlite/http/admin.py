@@ -97,17 +97,6 @@ def statistics(request: Request) -> Reply:
     return ok({"time": time.time(), "enabled": True, "server": {"uptime": time.time() - request.server.started}})
 
 
-def metrics(request: Request) -> Reply:
-    """GET /_admin/metrics[/v2]."""
-    lines = [
-        "# HELP arangodb_server_statistics_server_uptime_total Number of seconds elapsed since server start.",
-        "# TYPE arangodb_server_statistics_server_uptime_total counter",
-        f"arangodb_server_statistics_server_uptime_total {time.time() - request.server.started:.3f}",
-        "",
-    ]
-    return Reply("\n".join(lines).encode(), content_type="text/plain; version=0.0.4")
-
-
 def echo(request: Request) -> Reply:
     """GET and POST /_admin/echo."""
     return ok(

@@ -25,8 +25,10 @@ from aqlite.errors import ArangoError
 from aqlite.http import admin, cursors, documents, queries, transactions
 from aqlite.http.access import check_access
 from aqlite.http.left_out import is_left_out
+from aqlite.http.observed import Observed
 from aqlite.http.request import Reply, Request, WriteLockBusyError, decompressed, failure
 from aqlite.http.routes import ENDPOINTS, Endpoint, Handler
+from aqlite.services.metrics import Observation
 from aqlite.services.server import Server
 from aqlite.services.users import unauthorized
 from aqlite.storage.store import Store
@@ -60,7 +62,7 @@ def create_app(server: Server) -> ASGIApp:
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: _routing_error}, lifespan=lifespan)
     app.router.redirect_slashes = False
-    return _DatabasePrefix(app)
+    return Observed(_DatabasePrefix(app), server.requests)
 
 
 class _DatabasePrefix:
@@ -92,7 +94,7 @@ async def _answer(server: Server, http: HttpRequest, endpoint: Endpoint) -> Repl
     handler, database = endpoint.handler, http.scope["database"]
     user = ""
     if endpoint.need.login:
-        user = await _user(server, http)
+        user = http.scope["observation"].user = await _user(server, http)
         check_access(server, endpoint.need, user, database, http.path_params)
     request = Request(
         server=server,
@@ -103,10 +105,12 @@ async def _answer(server: Server, http: HttpRequest, endpoint: Endpoint) -> Repl
         query=dict(http.query_params),
         headers=http.headers,
         body=await _body(server, http),
+        id=http.scope["request_id"],
     )
-    run = partial(_handled, handler, request, time.monotonic())
+    run = partial(_handled, handler, request, time.monotonic(), http.scope["observation"])
     background = http.headers.get("x-arango-async", "").lower()
     if background in ("store", "true") and endpoint.need.login:
+        http.scope["observation"].in_background = True
         id_ = server.jobs.submit(user, run, keep=background == "store")
         return Reply(None, 202, {"x-arango-async-id": id_} if id_ else {})
     in_transaction = request.transaction_id is not None or handler in (transactions.commit, transactions.abort)
@@ -148,10 +152,12 @@ async def _lock_writer(store: Store, timeout: float) -> None:
         raise
 
 
-def _handled(handler: Handler, request: Request, arrived: float) -> Reply:
+def _handled(handler: Handler, request: Request, arrived: float, observation: Observation) -> Reply:
     """Run a handler and encode its reply, in a worker thread; the reply says how long the request waited for it."""
-    queued = time.monotonic() - arrived
+    began = time.monotonic()
+    queued = began - arrived
     reply = _reply(handler, request, queued)
+    observation.queued, observation.handled = queued, time.monotonic() - began
     reply.headers[_QUEUE_TIME] = f"{queued:.6f}"
     return reply
 
@@ -172,7 +178,13 @@ def _reply(handler: Handler, request: Request, queued: float) -> Reply:
         return failure(ArangoError(32))
     except Exception:
         # A defect of aqlite: the client gets ArangoDB's internal error, the log gets the traceback.
-        logger.exception("%s %s failed", request.method, handler.__name__)
+        logger.exception(
+            "%s %s failed, request id %s",
+            request.method,
+            handler.__name__,
+            request.id or "not given",
+            extra={"request_id": request.id},
+        )
         return failure(ArangoError(4))
     return reply
 

@@ -7,19 +7,25 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from aqlite.services.metrics import RequestMetrics
+
 
 class BoundedHeadProtocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers do not arrive within ``head_seconds``.
+    """Closes a connection whose request line and headers do not arrive within ``head_seconds``, and counts connections.
 
     uvicorn bounds the pause between two requests, not a request that is sent by halves.
     """
 
     head_seconds = 60.0
+    metrics: RequestMetrics
     _head_timer: asyncio.TimerHandle | None = None
+    _connected = 0.0
 
     def connection_made(self, transport: Any) -> None:
         """See ``asyncio.Protocol``."""
         super().connection_made(transport)
+        self._connected = self.loop.time()
+        self.metrics.connections += 1
         self._head_timer = self.loop.call_later(self.head_seconds, self._head_too_slow)
 
     def on_message_begin(self) -> None:
@@ -36,6 +42,8 @@ class BoundedHeadProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
         self._stop_timer()
+        self.metrics.connections -= 1
+        self.metrics.connection_seconds.add(self.loop.time() - self._connected)
         super().connection_lost(exc)
 
     def _head_too_slow(self) -> None:
@@ -48,6 +56,6 @@ class BoundedHeadProtocol(HttpToolsProtocol):
             self._head_timer = None
 
 
-def bounded_head_protocol(seconds: float) -> type[BoundedHeadProtocol]:
-    """The protocol class with another bound; uvicorn makes the instances itself."""
-    return type("BoundedHeadProtocol", (BoundedHeadProtocol,), {"head_seconds": seconds})
+def bounded_head_protocol(seconds: float, metrics: RequestMetrics) -> type[BoundedHeadProtocol]:
+    """The protocol class with another bound, and what counts its connections; uvicorn makes the instances itself."""
+    return type("BoundedHeadProtocol", (BoundedHeadProtocol,), {"head_seconds": seconds, "metrics": metrics})

@@ -86,6 +86,7 @@ class Request:
 
     Attributes:
         path: parameters of the route.  query: last value of every query parameter.  headers: by lower-case name.
+        id: what the client calls its request, empty where it names none.
         may_wait: whether the thread may wait for the write lock; else ``WriteLockBusyError`` says that it has to.
         holds_lock: somebody took the write lock for the request, which has not used it yet.
     """
@@ -98,6 +99,7 @@ class Request:
     query: dict[str, str]
     headers: Mapping[str, str]
     body: bytes
+    id: str = ""
     may_wait: bool = True
     holds_lock: bool = False
 

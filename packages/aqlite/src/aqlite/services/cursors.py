@@ -102,6 +102,11 @@ class CursorRegistry:
             for id_ in [c.id for c in self._cursors.values() if c.expires < now and not c.lock.locked()]:
                 del self._cursors[id_]
 
+    def totals(self) -> tuple[int, int]:
+        """Number of open cursors, and the bytes that all of them hold."""
+        with self._lock:
+            return len(self._cursors), sum(cursor.size for cursor in self._cursors.values())
+
     def clear(self) -> None:
         """Forget all cursors, at shutdown."""
         with self._lock:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aqlite.aql import Statistics
 from aqlite.errors import ArangoError
+from aqlite.services.metrics import QUERY_SECONDS, Histogram
 
 SHOWN_CHARACTERS = 4096
 
@@ -49,9 +50,10 @@ class RunningQuery:
 
 
 class QueryRegistry:
-    """The queries that run now."""
+    """The queries that run now; ``seconds`` counts those that ended by how long they took."""
 
     def __init__(self) -> None:
+        self.seconds = Histogram(QUERY_SECONDS)
         self._running: dict[str, RunningQuery] = {}
         self._last = 0
         self._lock = threading.Lock()
@@ -65,11 +67,18 @@ class QueryRegistry:
             self._last += 1
             query = RunningQuery(str(self._last), database, user, text, bind_vars, writes)
             self._running[query.id] = query
+        began = time.perf_counter()
         try:
             yield query
         finally:
             with self._lock:
                 del self._running[query.id]
+                self.seconds.add(time.perf_counter() - began)
+
+    @property
+    def count(self) -> int:
+        """How many queries run."""
+        return len(self._running)
 
     def of(self, database: str) -> list[RunningQuery]:
         """The queries of one database."""

@@ -13,6 +13,7 @@ from aqlite.aql import build_parser
 from aqlite.errors import ArangoError
 from aqlite.services.cursors import CursorRegistry
 from aqlite.services.jobs import JobLimits, JobRegistry
+from aqlite.services.metrics import RequestMetrics
 from aqlite.services.queries import QueryRegistry
 from aqlite.services.transactions import TransactionRegistry
 from aqlite.services.users import ROOT, Users
@@ -91,6 +92,7 @@ class Server:
                 self.users.create(ROOT, root_password)
         self.cursors = CursorRegistry(self.limits.cursor_bytes)
         self.queries = QueryRegistry()
+        self.requests = RequestMetrics()
         self.jobs = JobRegistry(lambda reply: len(reply.body or b""), self.limits.jobs)
         self.transactions = TransactionRegistry(
             self.store, self.limits.transaction_idle_seconds, self.limits.open_transactions

@@ -68,6 +68,7 @@ class StreamTransaction:
         view.close()
         if not isinstance(view, Transaction):
             self._store.give_connection(view.connection)
+            self._store.transactions.end(committed=commit)
             self.status = COMMITTED if commit else ABORTED
             return
         try:
@@ -81,11 +82,12 @@ class StreamTransaction:
 
 
 class TransactionRegistry:
-    """Open stream transactions, and how the recent ones ended."""
+    """Open stream transactions, how the recent ones ended, and how many ``expired``."""
 
     def __init__(self, store: Store, idle_seconds: float, most: int) -> None:
         self._store = store
         self._most = most
+        self.expired = 0
         self._starting = 0
         self._idle_seconds = idle_seconds
         self._open: dict[str, StreamTransaction] = {}
@@ -141,6 +143,11 @@ class TransactionRegistry:
                 if not view.connection.in_transaction:  # SQLite gave up the whole transaction, e.g. on a full disk
                     self._end(transaction, commit=False)
 
+    @property
+    def count(self) -> int:
+        """How many transactions are open."""
+        return len(self._open)
+
     def status(self, id_: str, database: str, user: str) -> str:
         """``running``, ``committed`` or ``aborted``. Raises ArangoError 1655."""
         ended = self._ended.get(id_)
@@ -170,6 +177,7 @@ class TransactionRegistry:
         with self._lock:
             idle = [t for t in self._open.values() if t.last_used < limit and not t.lock.locked()]
         for transaction in idle:
+            self.expired += 1
             self._finish(transaction, commit=False)
 
     def abort_all(self) -> None:

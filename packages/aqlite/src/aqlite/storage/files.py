@@ -89,6 +89,10 @@ class DataFolder:
         except FileNotFoundError:
             return 0
 
+    def file_bytes(self) -> int:
+        """Size of the data file."""
+        return self.path.stat().st_size
+
     def connect(self, *, cache_kib: int = 2048) -> sqlite3.Connection:
         """A connection in autocommit mode: durable commits, write-ahead log, own page cache of ``cache_kib`` KiB."""
         connection = sqlite3.connect(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from aqlite.errors import ArangoError
@@ -18,11 +19,22 @@ from aqlite.storage.revisions import RevisionClock
 from aqlite.storage.shared import Shared, Ticks
 from aqlite.storage.snapshot import Snapshot
 from aqlite.storage.transaction import Transaction
+from aqlite.storage.transaction_counts import TransactionCounts
 from aqlite.storage.write_lock import WriteLock
 
 _IDLE_CONNECTIONS = 8
 _LOG_WAIT_MS = 1000
 _WRITER_CACHE_KIB = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Numbers of databases, collections and documents, and the size of the data file in bytes."""
+
+    databases: int
+    collections: int
+    documents: int
+    file_bytes: int
 
 
 class Store:
@@ -53,10 +65,12 @@ class Store:
         self._folder = DataFolder(folder, max_bytes=max_bytes)
         self._writer = self._folder.connect(cache_kib=_WRITER_CACHE_KIB)
         self.write_lock = WriteLock()
+        self.transactions = TransactionCounts()
         self._wal_bytes = wal_bytes
         self.lock_timeout = lock_timeout
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._writing_now = False
         self._catalog = load_catalog(self._writer)
         meta = dict(self._writer.execute("SELECT name, value FROM meta WHERE name IN ('tick', 'revision')"))
         self.shared = Shared(
@@ -116,6 +130,16 @@ class Store:
         finally:
             self.unlock_writer()
 
+    def totals(self) -> Totals:
+        """How much there is in all databases."""
+        connection = self.take_connection()
+        try:
+            with reported():
+                ((collections, documents),) = connection.execute("SELECT count(*), total(documents) FROM statistics")
+        finally:
+            self.give_connection(connection)
+        return Totals(len(self._catalog.databases), collections, int(documents), self._folder.file_bytes())
+
     # --- reading ----------------------------------------------------------------------------------------------
     @contextmanager
     def read(self, database: str) -> Iterator[Snapshot]:
@@ -124,9 +148,12 @@ class Store:
         try:
             with reported():
                 view = self.begin_read(connection, database)
+                committed = False
                 try:
                     yield view
+                    committed = True
                 finally:
+                    self.transactions.end(committed=committed)
                     view.close()
         finally:
             self.give_connection(connection)
@@ -134,7 +161,9 @@ class Store:
     def begin_read(self, connection: sqlite3.Connection, database: str) -> Snapshot:
         """Start a snapshot on a connection."""
         connection.execute("BEGIN")
-        return Snapshot(self.shared, connection, self._catalog_of(connection), database)
+        snapshot = Snapshot(self.shared, connection, self._catalog_of(connection), database)
+        self.transactions.start(reading=True)
+        return snapshot
 
     def take_connection(self) -> sqlite3.Connection:
         """A connection for reading; give it back."""
@@ -237,6 +266,8 @@ class Store:
             raise ArangoError(30)
         self._check_log()
         self._writer.execute("BEGIN IMMEDIATE")
+        self._writing_now = True
+        self.transactions.start(reading=False)
         return Transaction(self.shared, self._writer, catalog or self._catalog_of(self._writer), database)
 
     def commit(self, view: Transaction) -> None:
@@ -256,6 +287,8 @@ class Store:
         )
         self._writer.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (self.shared.clock.last,))
         self._writer.execute("COMMIT")
+        self._writing_now = False
+        self.transactions.end(committed=True)
         for collection, version in versions.items():
             self.shared.columns.note_commit(collection, version, view.changed_rids[collection])
         for change in lists:
@@ -267,6 +300,9 @@ class Store:
         """Drop what the writer did not commit; nothing to do after a commit."""
         if self._writer.in_transaction:
             self._writer.rollback()
+        if self._writing_now:  # SQLite itself may have rolled it back
+            self._writing_now = False
+            self.transactions.end(committed=False)
 
 
 @contextmanager
