@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         description='Headers of every request to Triton, as JSON: `{"authorization": "Bearer ..."}`',
         repr=False,
     )
+    triton_control_key: str = Field(
+        "",
+        pattern=r"^[\w.~-]*$",
+        description="Key without which Triton lists, loads and unloads no models; empty: none is asked for",
+        repr=False,
+    )
     response_cache_mb: int = Field(0, ge=0, description="Triton response cache in MB; 0 switches it off")
     sagemaker_port: int | None = Field(
         None, ge=0, description="Port of Triton's SageMaker front end; empty: the HTTP port plus 5; 0 switches it off"

@@ -22,6 +22,7 @@ from workshop.text.ensembles import CODE_FILE
 from workshop.text.generation.entries import DATA_DIR_VARIABLE, is_ours
 from workshop.text.sentiment import wordpiece
 from workshop.text.sentiment.signatures import WORDPIECE_FILE
+from workshop.triton.endpoint import CONTROL_HEADER
 from workshop.triton.repository import read_config
 from workshop.vision import preprocessing
 from workshop.vision.signatures import PREPROCESSING_CODE_FILE
@@ -131,6 +132,21 @@ def test_triton_serves_the_committed_repository_under_explicit_control(compose):
     assert triton["shm_size"] == "1gb"
 
 
+@both
+def test_models_are_loaded_for_holders_of_a_key_that_only_jupyterlab_gets(compose):
+    key = r"\$\{WORKSHOP_TRITON_CONTROL_KEY:\?.*\}"
+    for option in ("--http-restricted-api", "--grpc-restricted-protocol"):
+        (given,) = [text for text in compose["services"]["triton"]["command"] if text.startswith(f"{option}=")]
+        assert re.fullmatch(rf"{option}=model-repository:{CONTROL_HEADER}={key}", given)
+    holders = {
+        name
+        for name, service in compose["services"].items()
+        if "WORKSHOP_TRITON_CONTROL_KEY" in service.get("environment", {})
+    }
+    assert holders == {"jupyter"}
+    assert re.fullmatch(key, compose["services"]["jupyter"]["environment"]["WORKSHOP_TRITON_CONTROL_KEY"])
+
+
 def test_only_the_gpu_variant_reserves_a_gpu():
     devices = GPU["services"]["triton"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
@@ -211,11 +227,13 @@ def test_jupyter_waits_for_nobody_and_reaches_the_servers_by_settings(compose, m
     for name in ("triton", "arangodb", "jupyter"):
         assert compose["services"][name]["healthcheck"]["test"][0] == "CMD"
     for name, value in jupyter["environment"].items():
-        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(\w*)\}", r"\1", str(value)))
+        text = re.sub(r"\$\{\w+:-(\w*)\}", r"\1", str(value))
+        monkeypatch.setenv(name, re.sub(r"\$\{(\w+):\?[^}]*\}", r"\1", text))
     settings = load_settings()
     assert (settings.triton_host, settings.triton_http_port, settings.triton_grpc_port) == ("triton", 8000, 8001)
     assert settings.effective_arango_url == "http://arangodb:8529"
-    assert settings.arango_password == jupyter["environment"]["ARANGO_ROOT_PASSWORD"]
+    assert settings.arango_password == "ARANGO_ROOT_PASSWORD"
+    assert settings.triton_control_key == "WORKSHOP_TRITON_CONTROL_KEY"
     assert settings.precision == ("bf16" if compose is GPU else "auto"), "the server's device decides"
 
 
@@ -275,6 +293,7 @@ def test_no_secret_is_committed_and_the_example_names_every_variable():
     example = (PROJECT_ROOT / ".env.example").read_text()
     assert re.search(r"^ARANGO_ROOT_PASSWORD=$", example, re.MULTILINE)
     assert re.search(r"^JUPYTER_TOKEN=$", example, re.MULTILINE)
+    assert re.search(r"^WORKSHOP_TRITON_CONTROL_KEY=$", example, re.MULTILINE)
     used = set(re.findall(r"\$\{(\w+)", (PROJECT_ROOT / "docker-compose.yml").read_text()))
     known = set(re.findall(r"^(\w+)=", example, re.MULTILINE)) | {
         f"WORKSHOP_{n.upper()}" for n in Settings.model_fields

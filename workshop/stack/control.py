@@ -16,6 +16,7 @@ from workshop.settings import Settings, load_settings
 from workshop.stack import process, store, triton
 from workshop.stack.models import READY, bring_up, model_states
 from workshop.stack.process import Service
+from workshop.triton.endpoint import control_headers
 
 LOGGER = logging.getLogger(__name__)
 SERVICES = (triton.NAME, store.NAME)
@@ -89,7 +90,10 @@ def up(
                 if _ensure(_describe(settings, name, models, start_timeout)):
                     started.append(name)
                 elif name == triton.NAME:
-                    bring_up(settings.triton_http_port, settings.stack_dir.resolve(), _models(settings, models))
+                    control = control_headers(settings.triton_control_key)
+                    bring_up(
+                        settings.triton_http_port, settings.stack_dir.resolve(), control, _models(settings, models)
+                    )
                 if name == store.NAME:
                     store.check_password(settings)
         except BaseException:
@@ -241,7 +245,11 @@ def _status(settings: Settings, name: str, *, started_now: bool = False) -> Serv
         port = identity.ports["http"]
         if (triton if name == triton.NAME else store).is_ready(port):
             state = "ready"
-            models = model_states(port, directory) if name == triton.NAME else {}
+            models = (
+                model_states(port, directory, control_headers(settings.triton_control_key))
+                if name == triton.NAME
+                else {}
+            )
     return ServiceStatus(
         name=name,
         state=state,

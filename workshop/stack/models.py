@@ -9,12 +9,13 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
 
-from workshop.errors import ServerDiedError, StartTimeoutError
+from workshop.errors import ServerDiedError, StackError, StartTimeoutError
 from workshop.stack.local_http import ask
 from workshop.stack.process import POLL_SECONDS, members
 
@@ -39,7 +40,7 @@ def is_ready(port: int) -> bool:
     return True
 
 
-def model_states(port: int, directory: Path) -> dict[str, str]:
+def model_states(port: int, directory: Path, control: Mapping[str, str]) -> dict[str, str]:
     """State of every model the server was asked to load.
 
     Triton runs each of our models in processes of their own. It neither replaces one that died nor notices before a
@@ -48,14 +49,21 @@ def model_states(port: int, directory: Path) -> dict[str, str]:
     Args:
         port: the server's HTTP port.
         directory: of the stack the server belongs to.
+        control: headers with which the server lists and loads models.
 
     Returns:
         By model name ``READY``, ``DIED: reason``, or Triton's state and reason such as ``UNAVAILABLE: reason``.
 
     Raises:
         OSError: the server does not answer.
+        StackError: it wants another key.
     """
-    _, body = ask(port, "POST", "/v2/repository/index")
+    status, body = ask(port, "POST", "/v2/repository/index", headers=control)
+    if status == HTTPStatus.FORBIDDEN:
+        raise StackError(
+            f"the Triton on port {port} lists and loads models for holders of its key only",
+            hint="set WORKSHOP_TRITON_CONTROL_KEY to the key it was started with, or: make down, then make up",
+        )
     living = _living_processes(directory)
     states = {}
     for entry in json.loads(body):
@@ -87,29 +95,29 @@ def _wanted_processes(port: int, name: str) -> int:
     return sum(group.get("count", 1) * max(1, len(group.get("gpus", []))) for group in groups)
 
 
-def bring_up(port: int, directory: Path, names: Sequence[str]) -> None:
+def bring_up(port: int, directory: Path, control: Mapping[str, str], names: Sequence[str]) -> None:
     """Replace the models that died and load those that are not loaded; what cannot be loaded is logged.
 
     Raises:
         OSError: the server does not answer.
         StartTimeoutError: a model was neither loaded nor refused in time.
     """
-    for name, state in model_states(port, directory).items():
+    for name, state in model_states(port, directory, control).items():
         if state.startswith(DIED):
             LOGGER.warning("triton: model %s: %s: loading it again", name, state)
-            _unload(port, directory, name)
-    states = model_states(port, directory)
+            _unload(port, directory, control, name)
+    states = model_states(port, directory, control)
     for name in names:
         if states.get(name) != READY:
-            reason = _load(port, name)
+            reason = _load(port, control, name)
             if reason:
                 LOGGER.warning("triton: cannot load model %s: %s", name, reason)
 
 
-def _load(port: int, name: str) -> str:
+def _load(port: int, control: Mapping[str, str], name: str) -> str:
     """Ask the server to load a model; returns its reason when it cannot, else an empty text."""
     try:
-        status, body = ask(port, "POST", f"/v2/repository/models/{name}/load", timeout=LOAD_TIMEOUT)
+        status, body = ask(port, "POST", f"/v2/repository/models/{name}/load", headers=control, timeout=LOAD_TIMEOUT)
     except TimeoutError:
         raise StartTimeoutError(
             f"triton neither loaded nor refused model {name} within {LOAD_TIMEOUT:.0f} s",
@@ -123,11 +131,11 @@ def _without_traceback(reason: str) -> str:
     return reason.partition("\n\nAt:")[0]
 
 
-def _unload(port: int, directory: Path, name: str) -> None:
+def _unload(port: int, directory: Path, control: Mapping[str, str], name: str) -> None:
     """Unload a model whose processes died, and wait until it is out of service."""
-    ask(port, "POST", f"/v2/repository/models/{name}/unload", timeout=UNLOAD_TIMEOUT)
+    ask(port, "POST", f"/v2/repository/models/{name}/unload", headers=control, timeout=UNLOAD_TIMEOUT)
     deadline = time.monotonic() + UNLOAD_TIMEOUT
-    while not model_states(port, directory).get(name, "UNAVAILABLE").startswith("UNAVAILABLE"):
+    while not model_states(port, directory, control).get(name, "UNAVAILABLE").startswith("UNAVAILABLE"):
         if time.monotonic() > deadline:
             raise StartTimeoutError(
                 f"triton did not unload model {name} within {UNLOAD_TIMEOUT:.0f} s", hint="make down, then make up"

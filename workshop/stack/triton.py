@@ -23,6 +23,7 @@ from workshop.stack.process import Service
 from workshop.stack.sagemaker import is_known, write_loopback_binary
 from workshop.triton import compiled_target
 from workshop.triton.artefact import LOCAL_CONFIG
+from workshop.triton.endpoint import CONTROL_HEADER
 
 LOGGER = logging.getLogger(__name__)
 NAME = "triton"
@@ -150,6 +151,9 @@ def _options(
         options += [f"--metrics-address={ADDRESS}", f"--metrics-port={ports['metrics']}"]
     else:
         options.append("--allow-metrics=false")
+    if settings.triton_control_key:
+        restricted = f"model-repository:{CONTROL_HEADER}={settings.triton_control_key}"
+        options += [f"--http-restricted-api={restricted}", f"--grpc-restricted-protocol={restricted}"]
     if "sagemaker" in ports:
         options += ["--allow-sagemaker=true", f"--sagemaker-port={ports['sagemaker']}"]
     if settings.response_cache_mb:

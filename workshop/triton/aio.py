@@ -32,7 +32,7 @@ from workshop.triton.calls import (
 )
 from workshop.triton.endpoint import Endpoint, Tls
 from workshop.triton.failures import absence, silent, translate, unready, without_index
-from workshop.triton.grpc_transport import AFTER_ERROR, metadata, options, outputs_of, states_of
+from workshop.triton.grpc_transport import AFTER_ERROR, options, outputs_of, states_of
 from workshop.triton.signature import ModelSignature, read_signature
 from workshop.triton.tensors import prepare_inputs
 from workshop.triton.transport import ModelState, Parameters, Request, arguments
@@ -56,6 +56,7 @@ class AsyncTritonClient:
         retries: further attempts after the connection broke or was refused, or the server was too busy.
         tls: encrypt the connection; ``None``: plain.
         headers: sent with every request as metadata.
+        control_key: of a server that restricts the requests about its repository; sent with those only.
     """
 
     def __init__(
@@ -67,13 +68,15 @@ class AsyncTritonClient:
         retries: int = 2,
         tls: Tls | None = None,
         headers: Mapping[str, str] | None = None,
+        control_key: str = "",
     ) -> None:
         self.url = url
         self.timeout = timeout
         self.in_flight = in_flight
         self.retries = retries
-        endpoint = Endpoint(url, tls, headers or {})
-        self._headers = metadata(endpoint)
+        endpoint = Endpoint(url, tls, headers or {}, control_key)
+        self._headers = endpoint.grpc_metadata()
+        self._control = endpoint.grpc_metadata(control=True)
         self._client = triton_grpc.InferenceServerClient(**options(endpoint))
         self._signatures: dict[str, ModelSignature] = {}
 
@@ -86,6 +89,7 @@ class AsyncTritonClient:
             "timeout": settings.triton_timeout,
             "tls": endpoint.tls,
             "headers": endpoint.headers,
+            "control_key": endpoint.control_key,
         }
         return cls(**{**given, **options})
 
@@ -151,7 +155,7 @@ class AsyncTritonClient:
         return await self._retried(lambda: self._index(self.timeout), "repository index")
 
     async def _index(self, timeout: float) -> list[ModelState]:
-        return states_of(await self._client.get_model_repository_index(headers=self._headers, client_timeout=timeout))
+        return states_of(await self._client.get_model_repository_index(headers=self._control, client_timeout=timeout))
 
     async def signature(self, model: str, *, fresh: bool = False) -> ModelSignature:
         """Inputs, outputs, batch limit and parameters of a served model; arguments as those of the blocking client."""

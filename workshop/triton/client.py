@@ -72,6 +72,7 @@ class TritonClient:
             may still be busy with it.
         tls: encrypt the connection; ``None``: plain.
         headers: sent with every request, over gRPC as metadata.
+        control_key: of a server that restricts listing, loading and unloading models; sent with those requests only.
         model_repository: the server's model repository as this machine sees it, where it does.
     """
 
@@ -85,6 +86,7 @@ class TritonClient:
         retries: int = 2,
         tls: Tls | None = None,
         headers: Mapping[str, str] | None = None,
+        control_key: str = "",
         model_repository: Path | None = None,
     ) -> None:
         self.url = url
@@ -92,7 +94,7 @@ class TritonClient:
         self.in_flight = in_flight
         self.retries = retries
         self.model_repository = model_repository
-        self._transport = connect(protocol, Endpoint(url, tls, headers or {}), in_flight)
+        self._transport = connect(protocol, Endpoint(url, tls, headers or {}, control_key), in_flight)
         self._signatures: dict[str, ModelSignature] = {}
 
     @classmethod
@@ -105,6 +107,7 @@ class TritonClient:
             "timeout": settings.triton_timeout,
             "tls": endpoint.tls,
             "headers": endpoint.headers,
+            "control_key": endpoint.control_key,
             "model_repository": settings.model_repository,
         }
         return cls(**{**given, **options})

@@ -14,6 +14,13 @@ if TYPE_CHECKING:  # pydantic takes a fifth of the client's time to import
 
 ProtocolName = Literal["grpc", "http"]
 
+CONTROL_HEADER = "workshop-control-key"
+"""Carries the key of a server that restricts the listing, loading and unloading of models.
+
+Over gRPC Triton puts ``triton-grpc-protocol-`` before it:
+https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/customization_guide/inference_protocols.html#limit-endpoint-access-beta
+"""
+
 
 @dataclass(frozen=True)
 class Tls:
@@ -41,6 +48,11 @@ class Tls:
                 raise SettingsError(f"TLS: no file {path}", hint=f"check WORKSHOP_TRITON_TLS_{what.upper()}")
 
 
+def control_headers(key: str) -> dict[str, str]:
+    """What an HTTP request about the model repository carries; nothing where there is no key."""
+    return {CONTROL_HEADER: key} if key else {}
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One port of a server.
@@ -49,11 +61,24 @@ class Endpoint:
         url: ``host:port``, without a scheme; over HTTP a path may follow.
         tls: how to encrypt; ``None``: not at all.
         headers: sent with every request, for instance ``{"authorization": "Bearer ..."}``; over gRPC as metadata.
+        control_key: sent with the requests about the model repository, and with no other.
     """
 
     url: str
     tls: Tls | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    control_key: str = field(default="", repr=False)
+
+    def http_headers(self, *, control: bool = False) -> dict[str, str]:
+        """Headers of a request over HTTP; ``control``: it is about the model repository."""
+        return {**self.headers, **(control_headers(self.control_key) if control else {})}
+
+    def grpc_metadata(self, *, control: bool = False) -> dict[str, str]:
+        """The same as gRPC takes it: in lower case."""
+        found = {name.lower(): value for name, value in self.headers.items()}
+        if control and self.control_key:
+            found[f"triton-grpc-protocol-{CONTROL_HEADER}"] = self.control_key
+        return found
 
     @classmethod
     def from_settings(cls, settings: Settings, protocol: ProtocolName) -> Endpoint:
@@ -62,4 +87,4 @@ class Endpoint:
         tls = None
         if settings.triton_tls:
             tls = Tls(settings.triton_tls_ca, settings.triton_tls_certificate, settings.triton_tls_key)
-        return cls(f"{settings.triton_host}:{port}", tls, settings.triton_headers)
+        return cls(f"{settings.triton_host}:{port}", tls, settings.triton_headers, settings.triton_control_key)

@@ -79,7 +79,8 @@ _HINTS = {
     ModelNotFoundError: "python scripts/model_repository.py check",
     ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); or make status",
     ServerBusyError: "send fewer requests at a time, or later",
-    ServingAuthError: "set WORKSHOP_TRITON_HEADERS to what the server, or the proxy before it, asks for",
+    ServingAuthError: "set WORKSHOP_TRITON_HEADERS to what the server, or the proxy before it, asks for; "
+    "WORKSHOP_TRITON_CONTROL_KEY where it restricts the loading of models",
     ServingTimeoutError: "raise WORKSHOP_TRITON_TIMEOUT, or make status",
 }
 _CERTIFICATE = re.compile(r"certificate|ssl|tls", re.IGNORECASE)

@@ -40,11 +40,6 @@ def options(endpoint: Endpoint) -> dict[str, object]:
     }
 
 
-def metadata(endpoint: Endpoint) -> dict[str, str]:
-    """The endpoint's headers as gRPC takes them: in lower case."""
-    return {name.lower(): value for name, value in endpoint.headers.items()}
-
-
 def states_of(index: object) -> list[ModelState]:
     """The server's repository index as our own type."""
     return [ModelState(model.name, model.version, model.state, model.reason) for model in index.models]
@@ -60,7 +55,8 @@ class GrpcTransport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._headers = metadata(endpoint)
+        self._headers = endpoint.grpc_metadata()
+        self._control = endpoint.grpc_metadata(control=True)
         self._client = triton_grpc.InferenceServerClient(**options(endpoint))
 
     def live(self, timeout: float) -> bool:
@@ -73,16 +69,16 @@ class GrpcTransport:
         return self._client.get_model_config(model, headers=self._headers, client_timeout=timeout).config
 
     def index(self, timeout: float) -> list[ModelState]:
-        return states_of(self._client.get_model_repository_index(headers=self._headers, client_timeout=timeout))
+        return states_of(self._client.get_model_repository_index(headers=self._control, client_timeout=timeout))
 
     def statistics(self, model: str, timeout: float) -> dict:
         return self._client.get_inference_statistics(model, headers=self._headers, as_json=True, client_timeout=timeout)
 
     def load(self, model: str, timeout: float) -> None:
-        self._client.load_model(model, headers=self._headers, client_timeout=timeout)
+        self._client.load_model(model, headers=self._control, client_timeout=timeout)
 
     def unload(self, model: str, timeout: float) -> None:
-        self._client.unload_model(model, headers=self._headers, client_timeout=timeout)
+        self._client.unload_model(model, headers=self._control, client_timeout=timeout)
 
     def send(self, request: Request, timeout: float) -> Pending:
         future: Future = Future()

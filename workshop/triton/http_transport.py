@@ -56,9 +56,6 @@ class HttpTransport:
             **secure,
         )
 
-    def _headers(self) -> dict[str, str]:
-        return dict(self._endpoint.headers)  # the library writes into what it is given
-
     def _within(self, timeout: float, action: Callable[[], Result]) -> Result:
         """Run an action of the library for at most ``timeout`` seconds.
 
@@ -81,10 +78,10 @@ class HttpTransport:
 
     def live(self, timeout: float) -> bool:
         def ask() -> bool:
-            if self._client.is_server_live(headers=self._headers()):
+            if self._client.is_server_live(headers=self._endpoint.http_headers()):
                 return True
             try:
-                self._client.get_server_metadata(headers=self._headers())
+                self._client.get_server_metadata(headers=self._endpoint.http_headers())
             except InferenceServerException as error:
                 if error.status() in _REFUSED:
                     raise
@@ -93,24 +90,34 @@ class HttpTransport:
         return self._within(timeout, ask)
 
     def ready(self, model: str, version: str, timeout: float) -> bool:
-        return self._within(timeout, lambda: self._client.is_model_ready(model, version, headers=self._headers()))
+        return self._within(
+            timeout, lambda: self._client.is_model_ready(model, version, headers=self._endpoint.http_headers())
+        )
 
     def config(self, model: str, timeout: float) -> pb.ModelConfig:
-        config = self._within(timeout, lambda: self._client.get_model_config(model, headers=self._headers()))
+        config = self._within(
+            timeout, lambda: self._client.get_model_config(model, headers=self._endpoint.http_headers())
+        )
         return json_format.ParseDict(config, pb.ModelConfig(), ignore_unknown_fields=True)
 
     def index(self, timeout: float) -> list[ModelState]:
-        found = self._within(timeout, lambda: self._client.get_model_repository_index(headers=self._headers()))
+        found = self._within(
+            timeout, lambda: self._client.get_model_repository_index(headers=self._endpoint.http_headers(control=True))
+        )
         return [ModelState(m["name"], m.get("version", ""), m.get("state", ""), m.get("reason", "")) for m in found]
 
     def statistics(self, model: str, timeout: float) -> dict:
-        return self._within(timeout, lambda: self._client.get_inference_statistics(model, headers=self._headers()))
+        return self._within(
+            timeout, lambda: self._client.get_inference_statistics(model, headers=self._endpoint.http_headers())
+        )
 
     def load(self, model: str, timeout: float) -> None:
-        self._within(timeout, lambda: self._client.load_model(model, headers=self._headers()))
+        self._within(timeout, lambda: self._client.load_model(model, headers=self._endpoint.http_headers(control=True)))
 
     def unload(self, model: str, timeout: float) -> None:
-        self._within(timeout, lambda: self._client.unload_model(model, headers=self._headers()))
+        self._within(
+            timeout, lambda: self._client.unload_model(model, headers=self._endpoint.http_headers(control=True))
+        )
 
     def send(self, request: Request, timeout: float) -> Pending:
         end = time.monotonic() + timeout
@@ -119,7 +126,7 @@ class HttpTransport:
 
         def ask() -> triton_http.InferResult | Exception:
             try:
-                return infer(headers=self._headers(), **given)
+                return infer(headers=self._endpoint.http_headers(), **given)
             except Exception as error:  # raised where the answer is awaited; gevent would print it here
                 return error
 
