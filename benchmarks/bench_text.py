@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,11 +21,14 @@ from transformers import AutoTokenizer
 
 from workshop import stack
 from workshop.data.movies import load_movies
+from workshop.errors import ModelError
+from workshop.export.gates import row_cosines
 from workshop.export.torchscript import load_traced, trace_and_save
 from workshop.settings import Settings, load_settings
 from workshop.text.classifier import ZeroShotClassifier
 from workshop.text.embedder import TextEmbedder
 from workshop.text.prepare import sentence_inputs, sentence_source
+from workshop.text.prepare_forms import FormMaker
 from workshop.text.sentence_bert import load_sentence_bert
 from workshop.text.sources import cpu_has_bf16_units
 from workshop.triton.client import TritonClient
@@ -34,7 +37,8 @@ from workshop.triton.signature import ModelSignature, TensorSpec
 TEXTS, ROUNDS, CLASSIC_TEXTS, LATENCY_CALLS = 1024, 3, 96, 200
 CLASSIC_LENGTH = 256
 SHORT_TEXT = "a heist that goes wrong in winter"
-# what runs beside the served model, and the environment it needs when it does not run in the workshop's own
+# What runs beside the served model, and the environment it needs when it does not run in the workshop's own. ONNX
+# Runtime multiplies no bf16 on x86 processors: among the bf16 peers it is fastembed, in float32, and told in the note.
 PEERS: dict[str, dict[str, str | None]] = {
     "fp32": {
         "fp32": None,
@@ -44,9 +48,15 @@ PEERS: dict[str, dict[str, str | None]] = {
         "fastembed": "fastembed",
         "fastembed sorted": "fastembed",
     },
-    "bf16": {"bf16": None, "bf16 pool": None, "fastembed sorted": "fastembed"},
+    "bf16": {"bf16": None, "bf16 pool": None, "bf16 OpenVINO": "backends", "fastembed sorted": "fastembed"},
 }
 PEER_BATCHES = (8, 16, 32, 64, 128)
+LEAST_COSINE = 0.999
+# the served forms of a precision, of which the fastest is compared, as sentence-transformers is with its fastest
+OURS = {
+    "fp32": ("torchscript_fp32", "onnx_fp32", "openvino_fp32"),
+    "bf16": ("torchscript_bf16", "openvino_bf16"),
+}
 CLASSIC = ModelSignature(
     name="classic_bert",
     platform="pytorch_libtorch",
@@ -64,7 +74,7 @@ def measure(ids: set[str]) -> Iterator[dict]:
     texts = [movie.overview for movie in movies[:TEXTS]]
     with served() as (settings, client, embed):
         if "text_like_for_like" in ids:
-            yield text_like_for_like(settings, embed, texts)
+            yield text_like_for_like(settings, client, texts)
         if "embed_vs_one_by_one" in ids:
             yield embed_vs_one_by_one(embed, texts)
         if "embed_vs_classic" in ids:
@@ -182,37 +192,69 @@ def embed_vs_classic(settings: Settings, embed: TextEmbedder, texts: list[str]) 
     }
 
 
-def text_like_for_like(settings: Settings, embed: TextEmbedder, texts: list[str]) -> dict:
+def text_like_for_like(settings: Settings, client: TritonClient, texts: list[str]) -> dict:
     """Throughput against the best ways of embedding in process, at the same precision and with the same threads.
 
-    Every peer first finds its best batch size; then each takes turns with the served model. The ratio is that to the
-    best variant of sentence-transformers; fastembed, with the same weights, is told in the note.
+    Both sides may choose the runtime: the served forms of the precision stand against sentence-transformers' backends.
+    Every peer first finds its best batch size; then each takes turns with the fastest served form. The ratio is that to
+    the best variant of sentence-transformers; fastembed, with the same weights, is told in the note. The claim holds
+    only where all of them give the same vectors.
     """
     precision = "bf16" if cpu_has_bf16_units() else "fp32"
+    few = texts[: len(texts) // 4]
+    embedders = served_forms(settings, client, OURS[precision])
+    ours_by_form = {form: max(rate(embed, few) for _ in range(2)) for form, embed in embedders.items()}
+    form = max(ours_by_form, key=ours_by_form.__getitem__)
+    embed = embedders[form]
+    for other in embedders.keys() - {form}:
+        client.unload_model(embedders[other].model)
+    expected = embed(texts)
     model = exported_model(settings, sentence_source(settings).folder)
     rates: dict[str, tuple[float, float, float]] = {}
-    lowest = 1.0
+    cosines: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as directory:
         for variant, needs in PEERS[precision].items():
             python = Path(sys.executable) if needs is None else environment(settings, needs)
             with TextPeer(python, variant, model, texts, Path(directory)) as peer:
-                peer.tune(PEER_BATCHES, len(texts) // 4)
-                rates[f"{variant}, batch {peer.batch}"] = compared(lambda: rate(embed, texts), peer.rate)
-            lowest = min(lowest, float((peer.vectors() * embed(texts)).sum(axis=1).min()))
+                peer.tune(PEER_BATCHES, len(few))
+                name = f"{variant}, batch {peer.batch}"
+                rates[name] = compared(lambda: rate(embed, texts), peer.rate)
+            cosines[name] = float(row_cosines(expected, peer.vectors()).min())
     best = max((name for name in rates if not name.startswith("fastembed")), key=lambda name: rates[name][1])
     ours, theirs, ratio = rates[best]
     bar = 1.5 if precision == "bf16" else 1.1
+    forms = ", ".join(f"{name} {reached:.0f}" for name, reached in ours_by_form.items())
+    peers = "; ".join(
+        f"{name} {theirs:.0f} ({ratio:.2f} x, lowest cosine {cosines[name]:.4f})"
+        for name, (_, theirs, ratio) in rates.items()
+    )
     return {
         "id": "text_like_for_like",
         "value": ours,
         "unit": "texts/s",
         "peer": f"sentence-transformers {best}, in process: {theirs:.0f} texts/s",
         "ratio": ratio,
-        "bar": f"ratio >= {bar}",
-        "holds": ratio >= bar and lowest >= 0.999,
-        "note": f"{precision}, {os.cpu_count()} threads each; lowest cosine between the two {lowest:.4f}; all peers: "
-        + "; ".join(f"{name} {theirs:.0f} ({ratio:.2f} x)" for name, (_, theirs, ratio) in rates.items()),
+        "bar": f"ratio >= {bar}, cosine to every peer >= {LEAST_COSINE}",
+        "holds": ratio >= bar and min(cosines.values()) >= LEAST_COSINE,
+        "note": f"{precision}, {os.cpu_count()} threads each; served: {form}, the fastest of {forms} on a quarter of "
+        f"the texts; all peers: {peers}",
     }
+
+
+def served_forms(settings: Settings, client: TritonClient, names: Sequence[str]) -> dict[str, TextEmbedder]:
+    """Make forms of the sentence model and load them; one whose runtime is not installed is left out, with a word."""
+    maker = FormMaker(settings)
+    embedders = {}
+    for name in names:
+        try:
+            maker.make(name)
+        except ModelError as error:
+            print(f"{name} left out: {str(error).splitlines()[0]}", flush=True)
+            continue
+        model = maker.forms[name].model.name
+        client.load_model(model)
+        embedders[name] = TextEmbedder(client, model)
+    return embedders
 
 
 def embed_min_cosine(settings: Settings, embed: TextEmbedder, texts: list[str]) -> dict:

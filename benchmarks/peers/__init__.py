@@ -44,12 +44,16 @@ def environment(settings: Settings, name: str) -> Path:
 
 def exported_model(settings: Settings, source: Path) -> Path:
     """A copy of a sentence-transformers model with its ONNX and OpenVINO files; made at first use."""
-    folder = settings.data_dir.resolve() / "peers" / "model"
-    if not (folder / "model.onnx").is_file():
+    script = FOLDER / "export_onnx.py"
+    digest = hashlib.sha256(f"{source}\n{script.read_text()}".encode()).hexdigest()[:12]
+    folder = settings.data_dir.resolve() / "peers" / f"model-{digest}"
+    done = folder / "exported"
+    if not done.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
-        command = [environment(settings, "backends"), FOLDER / "export_onnx.py", folder]
+        command = [environment(settings, "backends"), script, folder]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, **ENVIRONMENT})
+        done.touch()
     return folder
 
 

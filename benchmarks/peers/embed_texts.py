@@ -27,6 +27,8 @@ def sentence_transformers(folder: str, threads: int, **options: object) -> Embed
     torch.set_num_threads(threads)
     if "dtype" in options:
         options["model_kwargs"] = {"dtype": getattr(torch, str(options.pop("dtype")))}
+    if "hint" in options:  # left to itself, OpenVINO computes in bf16 where the processor can
+        options["model_kwargs"] = {"ov_config": {"INFERENCE_PRECISION_HINT": options.pop("hint")}}
     model = SentenceTransformer(folder, device="cpu", **options)
     return lambda texts, batch: model.encode(texts, batch_size=batch, show_progress_bar=False)
 
@@ -64,7 +66,8 @@ VARIANTS: dict[str, Callable[[str, int], Embed]] = {
     "fp32 pool": process_pool,
     "bf16 pool": lambda *arguments: process_pool(*arguments, dtype="bfloat16"),
     "fp32 ONNX": lambda *arguments: sentence_transformers(*arguments, backend="onnx"),
-    "fp32 OpenVINO": lambda *arguments: sentence_transformers(*arguments, backend="openvino"),
+    "fp32 OpenVINO": lambda *arguments: sentence_transformers(*arguments, backend="openvino", hint="f32"),
+    "bf16 OpenVINO": lambda *arguments: sentence_transformers(*arguments, backend="openvino", hint="bf16"),
     "fastembed": lambda *arguments: fastembed(*arguments, by_length=False),
     "fastembed sorted": lambda *arguments: fastembed(*arguments, by_length=True),
 }
