@@ -150,7 +150,7 @@ def graphsage_in_process(products: ProductGraph, checkpoint: Path) -> dict:
             sub = sample_subgraph(graph.csr, chosen[start : start + MANY], FAN_OUT, rng)
             with torch.inference_mode():
                 nodes, edges = torch.from_numpy(sub.node_ids), torch.from_numpy(sub.edge_index)
-                model(x[nodes], edges, sub.nodes_per_hop, sub.edges_per_hop)
+                model(x.index_select(0, nodes), edges, sub.nodes_per_hop, sub.edges_per_hop)
 
     with tempfile.TemporaryDirectory() as directory:
         repository = Path(directory) / "repository"

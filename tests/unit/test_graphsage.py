@@ -258,6 +258,13 @@ def test_bad_indices_and_features_are_errors_in_eager_and_traced_form(traced, mo
         traced(*inputs)
 
 
+def test_huge_features_are_not_taken_for_infinite_ones(traced, x):
+    """Their sum overflows, which is where the check looks first."""
+    huge = torch.full_like(x[:2], 1e37)
+    assert huge.sum().isinf()
+    traced(huge, torch.tensor([[0], [1]]), torch.tensor([1]))
+
+
 def test_saved_model_comes_with_config_and_measured_parity(repository):
     folder = repository / GRAPHSAGE_PRODUCTS.name
     assert parse_config((folder / "config.pbtxt").read_text()) == GRAPHSAGE_PRODUCTS.to_config()

@@ -50,7 +50,23 @@ class GraphSAGE(nn.Module):
         Returns:
             float ``[targets, next width]``; every layer but the last ends in ReLU and dropout.
         """
-        out = self.convs[index]((source, target), edges)
+        return self._activated(index, self.convs[index]((source, target), edges))
+
+    def combine(self, index: int, mean: Tensor, own: Tensor) -> Tensor:
+        """Apply one layer to neighbours that are averaged already.
+
+        Args:
+            index: which layer, from 0.
+            mean: float ``[targets, width]``, the mean of each node's in-neighbours; 0 where it has none.
+            own: float ``[targets, width]``, the nodes' own vectors.
+
+        Returns:
+            As :meth:`layer` does.
+        """
+        conv = self.convs[index]
+        return self._activated(index, conv.lin_l(mean) + conv.lin_r(own))
+
+    def _activated(self, index: int, out: Tensor) -> Tensor:
         if index + 1 == len(self.convs):
             return out
         return F.dropout(out.relu(), p=self.dropout, training=self.training)
