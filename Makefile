@@ -95,7 +95,7 @@ docs: setup ## The site of the newest whole run, in site/html; checked page by p
 clean: ## Remove caches, runs and generated weights; data and .venv stay
 	@if [ -x $(PY) ]; then $(PY) scripts/stack.py down; fi
 	@rm -rf runs site .stack .pytest_cache .ruff_cache .hypothesis
-	@cd model_repository && rm -f $(addprefix */[0-9]*/,model.pt model.pt2 model.onnx model.plan model.xml model.bin model.json tokenizer.json tokenization.py wordpiece.py preprocessing.py config.json model.safetensors preprocessor_config.json) */labels.txt
+	@cd model_repository && rm -f $(addprefix */[0-9]*/,model.pt model.pt2 model.onnx model.plan model.xml model.bin model.json tokenizer.json tokenization.py wordpiece.py preprocessing.py config.json model.safetensors preprocessor_config.json) */labels.txt && rm -rf own_*
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## As clean, and remove the data files and .venv too

@@ -201,21 +201,35 @@ def co_purchase_graph(orders: Orders, *, num_features: int = 100, seed: int = 0)
     Raises:
         DataInvalidError: no order holds two products, so nothing links them.
     """
+    edge_index, edge_weight = co_purchase_links(orders)
     weights = co_purchase_weights(orders)
-    if not weights.nnz:
-        raise DataInvalidError(
-            f"no two of {orders.num_products} products were bought together in {orders.num_orders} orders",
-            hint="a co-purchase graph needs orders of two or more products; is order_id the right column?",
-        )
-    edges = weights.tocoo()
     data = Data(
         x=torch.from_numpy(_spectral_features(weights, num_features, seed)),
-        edge_index=torch.from_numpy(np.stack([edges.row, edges.col]).astype(np.int64)),
-        edge_weight=torch.from_numpy(edges.data.astype(np.float32)),
+        edge_index=edge_index,
+        edge_weight=edge_weight,
     )
     if orders.categories is not None:
         data.y = torch.from_numpy(pd.factorize(np.array(orders.categories), sort=True)[0].astype(np.int64))
     return data
+
+
+def co_purchase_links(orders: Orders) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pairs of :func:`co_purchase_weights` as PyG writes them.
+
+    Returns:
+        ``edge_index`` int64 ``[2, edges]`` with both directions, and ``edge_weight`` float32 ``[edges]``.
+
+    Raises:
+        DataInvalidError: no order holds two products, so nothing links them.
+    """
+    edges = co_purchase_weights(orders).tocoo()
+    if not edges.nnz:
+        raise DataInvalidError(
+            f"no two of {orders.num_products} products were bought together in {orders.num_orders} orders",
+            hint="a co-purchase graph needs orders of two or more products; is order_id the right column?",
+        )
+    edge_index = torch.from_numpy(np.stack([edges.row, edges.col]).astype(np.int64))
+    return edge_index, torch.from_numpy(edges.data.astype(np.float32))
 
 
 def damped(weights: sp.csr_matrix, strength: np.ndarray, exponent: float) -> sp.csr_matrix:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch_geometric.data import Data
 
+from workshop.data.documents import Documents
 from workshop.data.keys import document_key
-from workshop.data.orders import Orders, co_purchase_graph
+from workshop.data.orders import Orders, co_purchase_graph, co_purchase_links
 from workshop.data.products import ProductGraph
 from workshop.errors import DataInvalidError
 
@@ -86,3 +87,32 @@ def products_of_orders(orders: Orders, name: str, *, num_features: int = 100) ->
     names = sorted(set(orders.categories)) if orders.categories is not None else None
     products = products_of_data(data, name, ids=orders.product_ids, titles=orders.titles, category_names=names)
     return products, data.edge_weight
+
+
+def products_of_documents(
+    documents: Documents, orders: Orders, features: torch.Tensor, name: str
+) -> tuple[ProductGraph, torch.Tensor]:
+    """A catalogue of the products that documents describe, linked where they were bought together.
+
+    Args:
+        documents: from :func:`workshop.data.documents.read_documents`.
+        orders: numbered as the documents are, see :func:`workshop.data.documents.on_documents`.
+        features: float32 ``[documents, width]``, what is known of each product without any order; vectors of its text.
+        name: the catalogue's name.
+
+    Returns:
+        The catalogue, products without an order included, and ``edge_weight`` float32 ``[edges]`` for
+        ``load_product_graph``.
+
+    Raises:
+        DataInvalidError: orders or features of other products, or no two products were bought together.
+    """
+    if orders.product_ids != documents.ids:
+        raise DataInvalidError(
+            "the orders number other products than the documents", hint="on_documents(orders, documents)"
+        )
+    if len(features) != len(documents):
+        raise DataInvalidError(f"features: expected {len(documents)} rows, one a document, received {len(features)}")
+    edge_index, edge_weight = co_purchase_links(orders)
+    data = Data(x=features, edge_index=edge_index)
+    return products_of_data(data, name, ids=documents.ids, titles=documents.titles), edge_weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,19 @@ class ProductCollections:
     products: str = "products"
     links: str = "bought_together"
     graph: str = "product_graph"
+
+    @classmethod
+    def prefixed(cls, prefix: str) -> ProductCollections:
+        """The usual names behind a prefix, ``"mine_"`` for instance.
+
+        Raises:
+            DataInvalidError: the prefix is not a letter with letters, digits, ``_`` and ``-`` behind it.
+        """
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", prefix):
+            raise DataInvalidError(
+                f"prefix: expected a letter, then letters, digits, _ or -, received {prefix!r}", hint='"mine_"'
+            )
+        return cls(*(f"{prefix}{name}" for name in (cls.products, cls.links, cls.graph)))
 
     @property
     def schema(self) -> GraphSchema:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from workshop.errors import RepositoryError
 from workshop.export.gates import Inputs, reuse
 from workshop.export.torchscript import trace_and_save
 from workshop.settings import Settings
@@ -88,34 +89,40 @@ def prepare_sentence_bert(settings: Settings, *, force: bool = False) -> Sidecar
         TraceRefusedError: the trace fails a gate; the repository keeps what it had.
     """
     source = sentence_source(settings)
-    tokenizer = source.tokenizer()
     signature = sentence_bert_signature(source.encoding)
-    precision = resolve_precision(settings.precision)
-    sidecar = (
-        None if force else reuse(signature, settings.model_repository, source_sha256=source.sha256, precision=precision)
-    )
-    replaced = sidecar is None and _is_traced(signature, settings)
-    if sidecar is None:
-        sidecar = trace_and_save(
-            sentence_bert.load_sentence_bert(source, precision),
-            signature,
-            sentence_inputs(tokenizer, EXAMPLE_TEXTS),
-            {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()},
-            settings.model_repository,
-            source=source.name,
-            source_sha256=source.sha256,
-            precision=precision,
-            replace=True,
-            files={TOKENIZER_FILE: source.tokenizer_file},
-        )
+    was_traced = _is_traced(signature, settings)
+    sidecar, traced = _placed_sentence_model(settings, source, signature, force=force)
     ensembles.place_tokenizer(
         ensembles.text_tokenizer(signature),
         ensembles.text_embedding(signature),
         source.tokenizer_file,
         settings.model_repository,
-        replaced=replaced,
+        replaced=traced and was_traced,
     )
     return sidecar
+
+
+def prepare_own_sentence_bert(settings: Settings, name: str, *, force: bool = False) -> Sidecar:
+    """Trace the sentence model of the settings under a name of its own, and leave the workshop's one as it is.
+
+    It is loaded by name, ``client.load_model(name)``; a server that starts leaves it out. Texts go to it through
+    :class:`workshop.text.embedder.TextEmbedder`; it has no ensemble.
+
+    Args:
+        settings: source, precision and repository.
+        name: of the served model.
+        force: trace again although the repository holds the same model.
+
+    Raises:
+        ModelSourceError: the weights are not to be had.
+        RepositoryError: ``name`` is that of the workshop's own.
+        TraceRefusedError: the trace fails a gate; the repository keeps what it had.
+    """
+    source = sentence_source(settings)
+    shared = sentence_bert_signature(source.encoding)
+    if name == shared.name:
+        raise RepositoryError(f"{name!r} is the workshop's own sentence model", hint="a name of your own")
+    return _placed_sentence_model(settings, source, replace(shared, name=name, on_request=True), force=force)[0]
 
 
 def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
@@ -162,6 +169,29 @@ def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
         replaced=replaced,
     )
     return sidecar
+
+
+def _placed_sentence_model(
+    settings: Settings, source: TextModelSource, signature: ModelSignature, *, force: bool
+) -> tuple[Sidecar, bool]:
+    """Trace a sentence model and place it with its tokenizer, unless it is there; and whether it was traced now."""
+    precision = resolve_precision(settings.precision)
+    current = {"source_sha256": source.sha256, "precision": precision}
+    if not force and (sidecar := reuse(signature, settings.model_repository, **current)):
+        return sidecar, False
+    tokenizer = source.tokenizer()
+    sidecar = trace_and_save(
+        sentence_bert.load_sentence_bert(source, precision),
+        signature,
+        sentence_inputs(tokenizer, EXAMPLE_TEXTS),
+        {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()},
+        settings.model_repository,
+        source=source.name,
+        replace=True,
+        files={TOKENIZER_FILE: source.tokenizer_file},
+        **current,
+    )
+    return sidecar, True
 
 
 def _is_traced(signature: ModelSignature, settings: Settings) -> bool:
