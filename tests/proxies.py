@@ -20,6 +20,7 @@ class Relay:
         cut: how many times a connection is reset on what the client has sent, which does not reach the server.
         on: only where that holds this text.
         tls: ends TLS with this context, so that the server hears plain text.
+        at: the port to listen on; 0: any that is free.
 
     Attributes:
         url: where the relay listens.
@@ -28,12 +29,19 @@ class Relay:
     """
 
     def __init__(
-        self, port: int, *, refused: int = 0, cut: int = 0, on: bytes = b"", tls: ssl.SSLContext | None = None
+        self,
+        port: int,
+        *,
+        refused: int = 0,
+        cut: int = 0,
+        on: bytes = b"",
+        tls: ssl.SSLContext | None = None,
+        at: int = 0,
     ) -> None:
         self.connections = 0
         self.heard = b""
         self._port, self._refused, self._cuts_left, self._on, self._tls = port, refused, cut, on, tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at))
         self.url = f"localhost:{self._listener.getsockname()[1]}"
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]

@@ -25,6 +25,8 @@ MODULES = [
     *(f"workshop.triton.{module.name}" for module in pkgutil.iter_modules(workshop.triton.__path__)),
     "workshop.text.embedder",
     "workshop.text.classifier",
+    "workshop.recommend.live_products",
+    "workshop.recommend.movies",
 ]
 
 

@@ -52,7 +52,7 @@ def test_csr_keeps_every_edge_with_loops_duplicates_and_isolated_nodes():
         ([[0, 1], [1, 3]], r"1 of 2 edges point outside the 3 nodes; the first is edge 1: 1 -> 3"),
         ([[-1], [0]], r"the first is edge 0: -1 -> 0"),
         ([[0, 1, 2]], r"expected integers of shape \[2, edges\], received .* \[1, 3\]"),
-        ([[0.0], [1.0]], r"expected integers of shape \[2, edges\], received torch.float32"),
+        ([[0.0], [1.0]], r"expected integers of shape \[2, edges\], received float32"),
     ],
 )
 def test_csr_refuses_edges_that_do_not_fit(edge_index, message):

@@ -1,19 +1,26 @@
-"""Ask the served GraphSAGE for embeddings: sample neighbourhoods, check them, send them, many products a request."""
+"""Ask the served GraphSAGE for embeddings: sample neighbourhoods, check them, send them, many products a request.
+
+A neighbourhood that was sampled in the store goes to the server without torch; sampling one here needs it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch_geometric.data import Data
 
 from workshop.errors import DataInvalidError, InferenceError
-from workshop.graph.sampling import CSRGraph, check_edge_index, sample_subgraph
+from workshop.graph.checks import check_edge_index
 from workshop.graph.signature import PRODUCTS_MODEL, GraphModel
 from workshop.triton.client import TritonClient
 from workshop.triton.tensors import Arrays
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+    from workshop.graph.sampling import CSRGraph
 
 PRODUCTS_PER_REQUEST = 128
 _FEATURES, _EDGES, _TARGETS = (spec.name for spec in PRODUCTS_MODEL.signature.inputs)
@@ -39,6 +46,8 @@ class EmbeddingGraph:
         Raises:
             DataInvalidError: features not float32, or not finite; edges outside the nodes.
         """
+        from workshop.graph.sampling import CSRGraph
+
         x = data.x.numpy()
         check_features(x)
         return cls(x, CSRGraph.from_edge_index(data.edge_index, len(x)))
@@ -104,6 +113,8 @@ def embed_products(
             model's.
         ServingError: see :meth:`workshop.triton.client.TritonClient.infer`.
     """
+    from workshop.graph.sampling import sample_subgraph
+
     check_features(graph.x[:1], model.architecture.in_channels)
     fan_out = check_hops(fan_out, model)
     ids = np.asarray(product_ids)
@@ -138,7 +149,7 @@ def embed_subgraph(
         ServingError: see :meth:`workshop.triton.client.TritonClient.infer`.
     """
     check_features(x, model.architecture.in_channels)
-    check_edge_index(torch.as_tensor(edge_index), len(x))
+    check_edge_index(np.asarray(edge_index), len(x))
     targets = np.asarray(targets)
     if targets.size and not 0 <= targets.min() <= targets.max() < len(x):
         raise DataInvalidError(f"targets: expected rows 0 to {len(x) - 1}, received {targets.min()} to {targets.max()}")

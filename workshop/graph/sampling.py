@@ -29,6 +29,7 @@ from torch_geometric.sampler.neighbor_sampler import edge_sample
 from torch_geometric.utils import index_sort
 
 from workshop.errors import DataInvalidError
+from workshop.graph.checks import check_edge_index
 
 ALL_NEIGHBORS = -1
 
@@ -75,31 +76,9 @@ class CSRGraph:
             DataInvalidError: wrong shape or dtype, or an edge ends outside ``0 .. num_nodes - 1``.
         """
         edges = torch.as_tensor(edge_index)
-        check_edge_index(edges, num_nodes)
+        check_edge_index(edges.numpy(), num_nodes)
         target, order = index_sort(edges[1].long(), max_value=max(num_nodes, 1), stable=True)
         return cls(indptr=index2ptr(target, num_nodes).numpy(), indices=edges[0].long()[order].numpy())
-
-
-def check_edge_index(edge_index: torch.Tensor, num_nodes: int) -> None:
-    """Refuse an edge list that is not integers ``[2, num_edges]`` within ``0 .. num_nodes - 1``.
-
-    Raises:
-        DataInvalidError: naming the shape, dtype, or the first edge that points outside.
-    """
-    if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.dtype.is_floating_point:
-        raise DataInvalidError(
-            f"edge_index: expected integers of shape [2, edges], received {edge_index.dtype} {list(edge_index.shape)}",
-            hint="edge_index = torch.tensor([sources, targets])",
-        )
-    outside = ((edge_index < 0) | (edge_index >= num_nodes)).any(dim=0)
-    if outside.any():
-        first = int(outside.nonzero()[0])
-        source, target = edge_index[:, first].tolist()
-        raise DataInvalidError(
-            f"edge_index: {int(outside.sum())} of {edge_index.shape[1]} edges point outside the {num_nodes} nodes; "
-            f"the first is edge {first}: {source} -> {target}",
-            hint="drop the edges of unknown products, or add the products first",
-        )
 
 
 @dataclass(frozen=True)

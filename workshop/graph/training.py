@@ -16,9 +16,10 @@ from tqdm import tqdm
 from workshop.errors import CheckpointError, DataInvalidError, ModelError
 from workshop.graph.architecture import FAN_OUT, Architecture
 from workshop.graph.checkpoint import load_training_state, save_training_state
+from workshop.graph.checks import check_edge_index
 from workshop.graph.graphsage import GraphSAGE
 from workshop.graph.objectives import CategoryObjective, LinkObjective, Objective
-from workshop.graph.sampling import CSRGraph, check_edge_index, check_fan_out
+from workshop.graph.sampling import CSRGraph, check_fan_out
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ def check_data(data: Data, config: TrainingConfig) -> Architecture:
             f"the first is node {int(bad_rows.nonzero()[0])}",
             hint="x = torch.nan_to_num(x), if zero is a fair value for your features",
         )
-    check_edge_index(_require(data, "edge_index"), len(x))
+    check_edge_index(_require(data, "edge_index").numpy(), len(x))
     num_classes = _check_labels(data, config.num_classes) if config.task == "categories" else 1
     return Architecture(x.shape[1], config.hidden_channels, num_classes, len(config.fan_out))
 

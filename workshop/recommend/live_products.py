@@ -96,7 +96,7 @@ def add_product(
         database: the store, with the catalogue loaded.
         client: of a server that has the model loaded.
         product: what to add; a product of the same key is updated.
-        category_names: name of each category number.
+        category_names: name of each category number; empty: the likeliest category is not stored.
         model_version: name of the model and its weights; stored beside the vector.
         model: the served model.
         collections: where the catalogue lies.

@@ -6,17 +6,15 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from arango.database import StandardDatabase
 
 from workshop.data.keys import pair_key
-from workshop.data.products import ProductGraph
 from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.graph.checks import check_edge_index
 from workshop.graph.client import EmbeddingGraph, ProductEmbeddings, embed_products
-from workshop.graph.sampling import check_edge_index
 from workshop.graph.signature import PRODUCTS_MODEL, GraphModel
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
 from workshop.store.embeddings import check_vectors
@@ -24,6 +22,11 @@ from workshop.store.pending import EMBEDDING, PendingReport, compute_pending
 from workshop.store.queries import run_query_on
 from workshop.store.schema import EdgeDefinition, GraphSchema, PersistentIndex, ensure_schema
 from workshop.triton.client import TritonClient
+
+if TYPE_CHECKING:  # torch is for loading a catalogue; recommending from the store does without
+    import torch
+
+    from workshop.data.products import ProductGraph
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,9 @@ def undirected(
 
     Where both directions carry a weight the larger one counts.
     """
-    check_edge_index(edge_index, num_products)
+    import torch
+
+    check_edge_index(edge_index.numpy(), num_products)
     linked = edge_index[0] != edge_index[1]
     number = edge_index.min(dim=0).values[linked] * num_products + edge_index.max(dim=0).values[linked]
     unique, position = torch.unique(number, return_inverse=True)
@@ -280,12 +285,16 @@ def embedding_documents(
 ) -> Iterator[Document]:
     """What is stored of a product's embedding: the vector at length 1, and the likeliest categories if there are any.
 
+    Without ``category_names`` the model's numbers of categories say nothing, and none are stored.
+
     Raises:
         DataInvalidError: a vector is zero or not finite.
     """
     check_vectors(said.embedding, count=len(keys), dimension=said.embedding.shape[1])
     unit = said.embedding / np.linalg.norm(said.embedding, axis=1, keepdims=True)
-    predictions = _predictions(said.logits, category_names) if said.has_categories else [{}] * len(keys)
+    predictions = (
+        _predictions(said.logits, category_names) if said.has_categories and category_names else [{}] * len(keys)
+    )
     for row, key in enumerate(keys):
         yield {"_key": key, EMBEDDING: rounded(unit[row], EMBEDDING_DECIMALS), **predictions[row]}
 
