@@ -1,7 +1,8 @@
 """Notebooks whose exercises are answered: unanswered first, then with the solution, then with wrong answers.
 
 One run of such a notebook shows all three. Every check cell runs once as committed; a cell with the solution and the
-same check follow; last, the same check judges each of the mistakes that stand beside the solution.
+same check follow; last, the same check judges each of the mistakes that stand beside the solution. The same run looks
+for faults in the figures.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def answered(path: Path, folder: Path) -> Path:
     notebook = nbformat.read(path, as_version=4)
     solutions = nbformat.read(SOLUTIONS / path.name, as_version=4)
     answers = iter(zip(tagged(solutions, "solution"), tagged(solutions, "mistakes"), strict=True))
-    cells = []
+    cells = [new_code_cell("from tests.figure_faults import watch\n\nwatch()")]
     for cell in notebook.cells:
         cells.append(cell)
         if "check" not in cell.metadata.get("tags", []):

@@ -44,7 +44,7 @@ def graph_svg(model: onnx.ModelProto, first: int = 0, count: int | None = None) 
     height = max(y for _, y in places.values()) + HEIGHT + 10
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-        f'font-size="11">{"".join(drawn)}</svg>'
+        f'font-size="12">{"".join(drawn)}</svg>'
     )
 
 
@@ -66,5 +66,5 @@ def _edge(start: tuple[int, int], end: tuple[int, int], label: str) -> str:
     x1, y1, x2, y2 = start[0] + WIDTH / 2, start[1] + HEIGHT, end[0] + WIDTH / 2, end[1]
     return (
         f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#999"/>'
-        f'<text x="{x2 + 4}" y="{y2 - 6}" fill="#777" font-size="9">{escape(label)}</text>'
+        f'<text x="{x2 + 4}" y="{y2 - 6}" fill="#777" font-size="11">{escape(label)}</text>'
     )
