@@ -52,7 +52,7 @@ class Silent:
     def notebook_begins(self, entry):
         """Nothing."""
 
-    def cell_begins(self, begun, total):
+    def cell_begins(self, begun, total, line):
         """Nothing."""
 
     def notebook_ends(self, result):

@@ -1,5 +1,6 @@
 """Running notebooks: real kernels, real papermill, small notebooks written for the occasion."""
 
+import io
 import json
 import os
 import re
@@ -214,6 +215,17 @@ def mixed_run(tmp_path_factory):
         )
     print_report(report, console)
     return report, console.export_text()
+
+
+def test_a_terminal_shows_the_running_cell(tmp_path):
+    entry = load_index(write_index(tmp_path, 'name = "01_shows_cell"')).notebook[0]
+    console = Console(width=160, force_terminal=True, file=io.StringIO())
+    with TerminalWatcher(console, [entry]) as watcher:
+        watcher.notebook_begins(entry)
+        watcher.cell_begins(3, 12, "table[['a', 'b']].plot()")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    assert "3/12 cells" in shown
+    assert "table[['a', 'b']].plot()" in shown
 
 
 def test_failures_are_reported_and_only_dependents_are_skipped(mixed_run):

@@ -23,8 +23,8 @@ from workshop.settings import PROJECT_ROOT, Settings
 KERNEL = "python3"
 START_TIMEOUT = 120
 
-CellWatcher = Callable[[int, int], None]
-"""Called with (cells begun, cells in all) whenever a cell begins."""
+CellWatcher = Callable[[int, int, str], None]
+"""Called with (cells begun, cells in all, the first line of code of this one) whenever a cell begins."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def execute_notebook(
     parameters: Mapping[str, object],
     environment: Mapping[str, str],
     timeout: float,
-    on_cell: CellWatcher = lambda begun, total: None,
+    on_cell: CellWatcher = lambda begun, total, line: None,
 ) -> Failure | None:
     """Run ``source`` in a fresh kernel, in the notebook's own folder as JupyterLab does, and write ``target``.
 
@@ -93,7 +93,7 @@ def execute_notebook(
 
     def cell_begins(cell: nbformat.NotebookNode, cell_index: int) -> None:
         current[0] = positions.get(cell.get("id")), _first_line(cell.source)
-        on_cell(cell_index + 1, len(original.cells) + bool(parameters))
+        on_cell(cell_index + 1, len(original.cells) + bool(parameters), current[0][1])
 
     def remaining(cell: nbformat.NotebookNode) -> int:
         return max(1, round(deadline - time.monotonic()))

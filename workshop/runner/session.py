@@ -70,7 +70,7 @@ class Watcher(Protocol):
     def notebook_begins(self, entry: Entry) -> None:
         """A notebook is about to start."""
 
-    def cell_begins(self, begun: int, total: int) -> None:
+    def cell_begins(self, begun: int, total: int, line: str) -> None:
         """Cell number ``begun`` of ``total`` starts."""
 
     def notebook_ends(self, result: NotebookResult) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from workshop.runner.index import Entry
 from workshop.runner.session import NotebookResult, Report
@@ -17,7 +17,7 @@ COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 
 class TerminalWatcher:
-    """Prints one line when a notebook starts and one when it ends; on a terminal a bar moves in between."""
+    """Prints a line when a notebook starts and ends; in between, a terminal shows a bar and the running cell."""
 
     def __init__(self, console: Console, entries: Sequence[Entry]) -> None:
         self._console = console
@@ -28,6 +28,7 @@ class TerminalWatcher:
             MofNCompleteColumn(),
             TextColumn("cells"),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[line]}", style="dim", markup=False, table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -46,11 +47,11 @@ class TerminalWatcher:
         """Print the notebook's place in the run, its name and goal."""
         position = f"[{self._order[entry.name]}/{len(self._order)}]"
         self._console.print(f"{escape(position)} [bold]{entry.name}[/bold]  {escape(entry.title)}")
-        self._task = self._progress.add_task(entry.name, total=None)
+        self._task = self._progress.add_task(entry.name, total=None, line="")
 
-    def cell_begins(self, begun: int, total: int) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, completed=begun, total=total)
+    def cell_begins(self, begun: int, total: int, line: str) -> None:
+        """Move the bar, and show the running cell by its first line."""
+        self._progress.update(self._task, completed=begun, total=total, line=line)
 
     def notebook_ends(self, result: NotebookResult) -> None:
         """Replace the bar by the outcome."""
