@@ -70,6 +70,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bench_vision": ("vit_two_ways", "vit_int8", "image_top1", "image_jpeg"),
     "bench_sagemaker": ("archive_size", "sagemaker_invoke"),
     "bench_packages": ("client_import", "setup_warm", "aqlite_wheel"),
+    "bench_notebooks": ("prose_literals", "exercise_refusals"),
     "bench_run": ("warm_run",),
 }
 ALL_IDS = tuple(name for names in MODULES.values() for name in names)

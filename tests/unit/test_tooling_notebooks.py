@@ -10,11 +10,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from answered import SOLUTIONS, check_call, tagged
+from matplotlib.colors import is_color_like
 
 from scripts.strip_notebooks import committed_text
 from workshop.exercises.checking import find
 from workshop.exercises.questions import QUIZZES, quiz
 from workshop.runner.index import INDEX_PATH, load_index
+from workshop.runner.prose import literals
 from workshop.settings import Settings
 
 NOTEBOOKS = sorted(INDEX_PATH.parent.glob("*.ipynb"))
@@ -164,6 +166,43 @@ def test_every_recorded_figure_has_a_bound(entry):
     }
     assert recorded, "record what the notebook shows"
     assert {figure.name for figure in entry.figures} == recorded
+
+
+# --- numbers in the text ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "path", [*NOTEBOOKS, *sorted(SOLUTIONS.glob("*.ipynb"))], ids=lambda path: path.parent.name + path.stem
+)
+def test_results_in_the_text_come_from_code(path):
+    found = literals(path)
+    assert not found, "print them, or show them as Markdown from code:\n" + "\n".join(map(str, found))
+
+
+# --- pictures -------------------------------------------------------------------------------------------------
+LOOKS = {"fontsize", "font_size", "labelsize", "titlesize", "fontdict", "fontproperties", "dpi", "cmap"}
+COLOURS = {"color", "c", "colors", "edgecolor", "facecolor", "edgecolors", "facecolors", "ecolor", "markerfacecolor"}
+CALLS = {"rcParams", "rc", "rc_context", "tight_layout", "set_fontsize", "set_color", "tick_params"}
+
+
+def own_looks(path: Path) -> list[str]:
+    """Sizes of text and colours that a notebook sets by itself instead of taking those of workshop.figures."""
+    found = []
+    for node in ast.walk(tree(path)):
+        call = isinstance(node, ast.Attribute) and node.attr in CALLS
+        if call or (isinstance(node, ast.keyword) and node.arg in LOOKS):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.keyword) and node.arg in COLOURS:
+            named = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
+            own = [value for value in named if is_color_like(value) and not re.fullmatch(r"C\d", str(value))]
+            found += [f"{node.arg}={value!r}" for value in own]
+    return found
+
+
+@every_notebook
+def test_looks_are_those_of_the_style(path):
+    source = "\n".join(cell.source for cell in cells(path, "code"))
+    assert not own_looks(path), "fonts and colours come from workshop.figures: C0 to C6, QUIET, SHADES"
+    if "matplotlib" in source:
+        assert re.search(r"^use_style\(\)$", source, re.MULTILINE), "use_style() after the imports"
 
 
 def test_no_function_is_defined_in_two_notebooks():

@@ -25,6 +25,8 @@ from workshop.triton.artefact import SIDECAR_FILE, version_folder
 from workshop.triton.client import TritonClient
 
 LATENCY_CALLS = 20
+BATCH = 32
+"""Texts a request where batches are measured."""
 THREADS = 3
 """That ask at once: one more than a model has instances, so that none waits for the next request."""
 
@@ -35,7 +37,7 @@ class Speed:
 
     Attributes:
         single: texts a second, one text a request.
-        batched: texts a second, 32 texts a request.
+        batched: texts a second, ``BATCH`` texts a request.
         p50_ms: median time of one text, asked alone.
     """
 
@@ -99,25 +101,25 @@ class Task:
 
 
 def measure_speed(client: TritonClient, embed: TextEmbedder, texts: Sequence[str], seconds: float) -> Speed:
-    """Ask a served form again and again: alone, then from several threads, with one text and with 32 a request.
+    """Ask a served form again and again: alone, then from several threads, with one text and with ``BATCH`` a request.
 
     Texts are tokenised before; a request holds texts of like length, as ``TextEmbedder`` sends them.
 
     Args:
         client: of the server.
         embed: of the form.
-        texts: what is asked, at least 32.
+        texts: what is asked, at least ``BATCH``.
         seconds: how long each of the two throughputs is measured.
     """
-    requests = {rows: _requests(client, embed, texts, rows) for rows in (1, 32)}
-    for request in requests[1][:3] + requests[32][:3]:
+    requests = {rows: _requests(client, embed, texts, rows) for rows in (1, BATCH)}
+    for request in requests[1][:3] + requests[BATCH][:3]:
         client.infer(embed.model, request)
     times = []
     for request in (requests[1] * LATENCY_CALLS)[:LATENCY_CALLS]:
         started = time.perf_counter()
         client.infer(embed.model, request)
         times.append(time.perf_counter() - started)
-    single, batched = (_rate(client, embed.model, requests[rows], rows, seconds) for rows in (1, 32))
+    single, batched = (_rate(client, embed.model, requests[rows], rows, seconds) for rows in (1, BATCH))
     return Speed(single, batched, 1000 * float(np.median(times)))
 
 
