@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from movie_world import PlainMovies, fresh_database, local_embedder
+from movie_world import PlainMovies, fresh_database, local_embedder, unit
 
 from workshop import stack
 from workshop.data.movies import load_movies
@@ -29,7 +29,8 @@ from workshop.recommend.movie_graph import (
     load_movie_graph,
     text_hash,
 )
-from workshop.recommend.movies import LEAST_SIMILARITY, LINKS, MovieFilters, MovieRecommender, Weights
+from workshop.recommend.movie_terms import TERMS, WISH_WEIGHTS, Weights
+from workshop.recommend.movies import LEAST_SIMILARITY, LINKS, LONGEST_WISH, MovieFilters, MovieRecommender
 from workshop.stack.private import private_settings
 from workshop.store import vector_index
 from workshop.store.bulk import upsert
@@ -116,7 +117,7 @@ def test_two_catalogues_live_in_one_database(scratch, catalogue, exact):
     embed_collection(scratch, own.movies, texts, model_version="toy 1", dimension=8)
     assert "embedding" not in scratch.collection("movies").get("27205")
     recommender = MovieRecommender(scratch, texts, ensure_vector_index(scratch, own.movies), collections=own)
-    by_graph = Weights(text=0, graph=1, genre=0)
+    by_graph = Weights.only(graph=1)
     found, expected = (
         recommender.hybrid("My Inception", by_graph, limit=3),
         exact.hybrid("Inception", by_graph, limit=3),
@@ -324,34 +325,88 @@ def test_wish(exact, plain, embed, filters):
     assert [movie.key for movie in found] == ([key for key, _ in expected] if near else [])
 
 
-@pytest.mark.parametrize("weights", [Weights(), Weights(1, 0, 0), Weights(0, 1, 0), Weights(0.2, 0.5, 0.3)], ids=str)
-def test_hybrid(exact, plain, weights):
+def check_recommended(found, expected):
+    np.testing.assert_allclose([row.score for row in found], [row["score"] for row in expected], atol=1e-6)
+    reference = {row["key"]: row for row in expected}
+    for row in found[:-1]:
+        assert dict(row.terms) == pytest.approx(reference[row.key]["terms"], abs=1e-6)
+        assert sum(reason.weight for reason in row.reasons) == pytest.approx(row.score)
+        weighed = sorted((r.kind, r.name, r.number) for r in row.shared)
+        assert weighed == sorted(thing[:3] for thing in reference[row.key]["shared"])
+        parts = [abs(reason.weight) for reason in row.reasons]
+        assert parts == sorted(parts, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [Weights(), Weights(graph=2, company=1, keyword_evidence=0), Weights(0.2, 0.5, 0.3, 0.1, 0, 0, 3, 0.5, variety=1)],
+    ids=str,
+)
+def test_recommend_by_one_movie(exact, plain, weights):
     for movie in plain.catalogue.movies[::23]:
-        found = exact.hybrid(movie.title, weights, year=movie.year, limit=10, pool=20)
-        expected = plain.hybrid(movie.key, weights, limit=10, pool=20)
-        np.testing.assert_allclose([row.score for row in found], [row["score"] for row in expected], atol=1e-6)
-        reference = {row["key"]: row for row in expected}
-        for row in found[:-1]:
-            assert tuple(row.facts["shared_genres"]) == reference[row.key]["shared_genres"]
-            told = sorted((round(reason.weight, 9), reason.kind, reason.name) for reason in row.reasons)
-            assert told == sorted((round(w, 9), kind, name) for w, kind, name in reference[row.key]["reasons"])
+        found = exact.hybrid(movie.title, weights, year=movie.year, limit=8, pool=20)
+        check_recommended(found, plain.recommend(weights, liked=[movie.key], limit=8, pool=20))
+        assert movie.key not in [row.key for row in found]
+
+
+@pytest.mark.parametrize(
+    "filters", [MovieFilters(), MovieFilters(year_from=1990, year_to=2005, language="en")], ids=str
+)
+def test_recommend_by_a_wish_by_many_movies_and_by_both(exact, plain, embed, filters):
+    movies = [movie.key for movie in plain.catalogue.movies]
+    wish = "a heist that goes wrong in winter"
+    tastes = [
+        {"liked": movies[3:40:9], "disliked": movies[5:50:20]},
+        {"wish": wish, "disliked": movies[:1]},
+        {"wish": wish, "liked": movies[7:9]},
+    ]
+    for taste in tastes:
+        weights = Weights(dislike=0.7, company=0.4) if "liked" in taste else WISH_WEIGHTS
+        expected = plain.recommend(
+            weights,
+            **{**taste, "wish": unit(embed([wish])[0]) if "wish" in taste else None},
+            filters=filters,
+            limit=6,
+            pool=30,
+        )
+        found = exact.recommend(
+            **taste, filters=filters, weights=weights if "liked" in taste else None, limit=6, pool=30
+        )
+        check_recommended(found, expected)
+        assert not {row.key for row in found} & {*taste.get("liked", ()), *taste.get("disliked", ())}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_each_term_can_be_switched_off(exact, name):
+    taste = {"liked": ["27205", "862"], "disliked": ["155"]}
+    rows = exact.recommend(**taste, weights=replace(Weights(graph=1, company=1, variety=1), **{name: 0}))
+    kinds = {reason.kind for row in rows for reason in row.reasons}
+    assert not kinds & {"graph": set(LINKS[:3]), "company": {"produced_by"}}.get(name, {name})
+
+
+def test_a_disliked_movie_puts_back_what_is_close_to_it(exact):
+    before = exact.recommend(liked=["27205"], limit=150)
+    after = exact.recommend(liked=["27205"], disliked=["155"], limit=150)
+    sequel = "The Dark Knight Rises"
+    place, later = ([row.title for row in rows].index(sequel) for rows in (before, after))
+    assert place < later
 
 
 def test_a_judge_has_no_part_in_the_candidates_it_judges(exact, plain):
     movies = {movie.key: movie for movie in plain.catalogue.movies}
     asked = plain.catalogue.movies[::40]
-    grid = [Weights(*shares) for shares in weight_grid(3, 2)]
-    for judge, links in (("keywords", LINKS[:2]), ("genres", LINKS)):
+    grid = [Weights.only(text=text, graph=graph, genre=genre) for text, graph, genre in weight_grid(3, 2)]
+    for judge, links in (("keywords", (*LINKS[:2], LINKS[3])), ("genres", LINKS)):
         candidates = left_out_terms(exact, asked, judge, pool=20)
         assert list(candidates) == [movie.key for movie in asked]
-        told = {reason.kind for found in candidates.values() for movie in found for reason in movie.reasons}
+        told = {reason.kind for found in candidates.values() for movie in found for reason in movie.shared}
         assert told == set(links)
         if judge == "genres":
             assert {movie.terms["genre_overlap"] for found in candidates.values() for movie in found} == {0.0}
         for weights in grid:
             counted = weights if judge == "keywords" else replace(weights, genre=0)
             for key, keys in ranked(candidates, weights, 5).items():
-                expected = plain.hybrid(key, counted, limit=41, pool=20, links=links)
+                expected = plain.recommend(counted, liked=[key], limit=61, pool=20, links=links)
                 score = {row["key"]: row["score"] for row in expected}
                 np.testing.assert_allclose(
                     [score[movie] for movie in keys], [row["score"] for row in expected[:5]], atol=1e-6
@@ -362,10 +417,17 @@ def test_a_judge_has_no_part_in_the_candidates_it_judges(exact, plain):
 
 
 def test_a_rare_keyword_counts_less_than_a_director_of_several_movies(exact):
-    found = exact.hybrid("Inception", Weights(0, 1, 0), limit=400)
-    weight = {(reason.kind, reason.name): reason.weight for movie in found for reason in movie.reasons}
-    rarest = max(value for (kind, _), value in weight.items() if kind == "has_keyword")
-    assert rarest < 1.6 * weight["directed", "Christopher Nolan"]
+    def weights(evidence):
+        found = exact.hybrid("Inception", Weights.only(graph=1, keyword_evidence=evidence), limit=400)
+        return {(reason.kind, reason.name): reason for movie in found for reason in movie.shared}
+
+    counted = weights(Weights().keyword_evidence)
+    rarest = min((r for (kind, _), r in counted.items() if kind == "has_keyword"), key=lambda reason: reason.number)
+    director = counted["directed", "Christopher Nolan"]
+    assert rarest.number == 2 < director.number
+    assert rarest.weight < director.weight / 2
+    plainly = weights(0)
+    assert plainly["has_keyword", rarest.name].weight > plainly["directed", "Christopher Nolan"].weight
 
 
 def test_unknown_links_are_refused(exact):
@@ -498,17 +560,50 @@ def test_unknown_title_suggests_near_ones(exact):
 def test_blank_wish_is_refused(exact, wish):
     with pytest.raises(DataInvalidError, match="the wish is blank"):
         exact.wish(wish)
+    with pytest.raises(DataInvalidError, match="neither a wish nor a liked movie"):
+        exact.recommend(wish)
+    assert exact.recommend(wish, liked=["27205"]) == exact.recommend(liked=["27205"])
+
+
+def test_wish_too_long_to_be_read_is_refused(exact):
+    for ask in (exact.wish, exact.recommend):
+        with pytest.raises(DataInvalidError, match="the wish has 10,000 characters; at most 2,000 are read"):
+            ask("x" * 10_000)
+        assert isinstance(ask("a wizard " * (LONGEST_WISH // 9)), list)
+
+
+@pytest.mark.parametrize("key", ["no such key", "", "movies/27205", "27205' RETURN 1 //", "x" * 10_000])
+def test_unknown_keys_are_refused(exact, key):
+    with pytest.raises(DataInvalidError, match="no movie has the key"):
+        exact.recommend(liked=["27205", key])
+    with pytest.raises(DataInvalidError, match="no movie has the key"):
+        exact.recommend("a heist", disliked=[key])
+
+
+def test_contradictions_are_refused(exact):
+    with pytest.raises(DataInvalidError, match="liked and disliked at once: 27205"):
+        exact.recommend(liked=["27205"], disliked=["155", "27205"])
+    with pytest.raises(DataInvalidError, match="received limit=0, pool=100"):
+        exact.recommend(liked=["27205"], limit=0)
+    for value in (-1, float("nan"), float("inf"), "1", None):
+        with pytest.raises(DataInvalidError, match="weights: renown is"):
+            Weights(renown=value)
 
 
 def test_wish_nothing_comes_near_to_finds_nothing(exact):
     assert exact.wish("SELECT 0x7f3a FROM qwzx; -- 9981274") == []
     assert exact.wish("a wizard school", MovieFilters(genre="Opera")) == []
+    assert exact.recommend("SELECT 0x7f3a FROM qwzx; -- 9981274") == []
+    assert exact.recommend("a wizard school", filters=MovieFilters(genre="Opera")) == []
+    assert exact.recommend(liked=["27205"], filters=MovieFilters(genre="Opera")) == []
 
 
 def test_movie_without_embedding_is_named(movies, embed):
     recommender = MovieRecommender(movies, embed, VectorSearch(False, "no vectors yet", 0))
     with pytest.raises(StoreSchemaError, match=r"movie '27205' has no embedding\s+Try: run embed_collection first"):
         recommender.similar("Inception")
+    with pytest.raises(StoreSchemaError, match=r"movie '27205' has no embedding\s+Try: run embed_collection first"):
+        recommender.recommend(liked=["27205"])
 
 
 def test_query_errors_name_the_query(database):

@@ -13,13 +13,17 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from workshop.data.movies import Movie
-from workshop.recommend.movies import HYBRID_TERMS, LINKS, MovieRecommender, Weights
+from workshop.recommend.movie_terms import Weights
+from workshop.recommend.movies import LINKS, MovieRecommender
 from workshop.recommend.recommendation import Recommendation
 from workshop.store.bulk import Progress
 
 Judge = Literal["genres", "keywords"]
 Candidates = Mapping[str, Sequence[Recommendation]]
 """Everything ``hybrid`` considered, with the terms of its score, by the key of the movie it was asked for."""
+
+ALL_CANDIDATES = Weights(variety=0)
+"""Repetition depends on what stands above, so it is no term of a candidate that others will rank."""
 
 Neighbours = Mapping[str, Sequence[str]]
 """Keys of the recommended movies, best first, by the key of the movie they were recommended for."""
@@ -90,7 +94,7 @@ def left_out_terms(
     links = [link for link in LINKS if not (judge == "keywords" and link == "has_keyword")]
     every = {}
     for done, movie in enumerate(movies, start=1):
-        found = recommender.hybrid(movie.title, year=movie.year, limit=2 * pool, pool=pool, links=links)
+        found = recommender.recommend(liked=[movie.key], weights=ALL_CANDIDATES, limit=3 * pool, pool=pool, links=links)
         every[movie.key] = [_without_genres(candidate) for candidate in found] if judge == "genres" else found
         if progress:
             progress(done, len(movies))
@@ -99,10 +103,9 @@ def left_out_terms(
 
 def ranked(candidates: Candidates, weights: Weights, k: int = 10) -> Neighbours:
     """The ``k`` best candidates of each movie by their terms, weighted; the smaller key wins a tie."""
-    by_term = dict(zip(HYBRID_TERMS, (weights.text, weights.graph, weights.genre), strict=True))
 
     def order(candidate: Recommendation) -> tuple[float, str]:
-        return -sum(weight * candidate.terms[name] for name, weight in by_term.items()), candidate.key
+        return -weights.score(candidate.terms), candidate.key
 
     return {key: [candidate.key for candidate in sorted(found, key=order)[:k]] for key, found in candidates.items()}
 
