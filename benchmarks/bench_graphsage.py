@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from workshop import stack
 from workshop.data.products import ProductGraph, load_products
 from workshop.export.torchscript import export
+from workshop.files import sha256_of
 from workshop.graph.architecture import FAN_OUT
 from workshop.graph.baselines import METHODS, accuracy_of
 from workshop.graph.checkpoint import load_model
@@ -248,7 +249,9 @@ def write_models(repository: Path, checkpoint: Path, products: ProductGraph, gra
     traced = export(ClassicGraphSAGE(load_model(checkpoint)).eval(), tuple(map(torch.from_numpy, example)))
     write_config(CLASSIC, repository)
     (repository / CLASSIC.name / "1").mkdir()
-    traced.save(str(repository / CLASSIC.name / "1" / "model.pt"))
+    file = repository / CLASSIC.name / "1" / "model.pt"
+    traced.save(str(file))
+    file.with_name(f"{file.name}.sha256").write_text(sha256_of(file))
 
 
 def graphsage_vs_classic(products: ProductGraph, checkpoint: Path) -> dict:

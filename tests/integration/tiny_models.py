@@ -10,6 +10,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from workshop.files import sha256_of
+
 NUMERIC = {
     "BOOL": torch.bool,
     "UINT8": torch.uint8,
@@ -47,15 +49,21 @@ def parameter(key: str, value: str) -> str:
     return f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}'
 
 
+def vouch(file: Path) -> None:
+    """Write a file's hash beside it, as ``sha256sum`` does."""
+    file.with_name(f"{file.name}.sha256").write_text(f"{sha256_of(file)}  {file.name}\n")
+
+
 def save_torch(repository: Path, name: str, module: torch.nn.Module | str, inputs, outputs, **options) -> None:
     """Script and save a module, or write the given text in its place, with its configuration."""
     version = write_config(repository / name, "pytorch_libtorch", inputs, outputs, **options)
     if isinstance(module, str):
         (version / "model.pt").write_text(module)
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.script(module.eval()).save(str(version / "model.pt"))
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.script(module.eval()).save(str(version / "model.pt"))
+    vouch(version / "model.pt")
 
 
 class AddSubtract(torch.nn.Module):
@@ -202,6 +210,7 @@ def write_torch_models(repository: Path) -> list[str]:
         ),
     )
     (repository / "tuned" / "1" / "model.pt").rename(repository / "tuned" / "1" / "other.pt")
+    vouch(repository / "tuned" / "1" / "other.pt")
     wrong = [("sum__0", *row), ("third__5", *row)]
     save_torch(repository, "wrong_count", AddSubtract(), [("a__0", *row), ("b__1", *row)], wrong)
     save_torch(repository, "wrong_dtype", Mean(), [("values__0", "FP32", [-1, 2])], [("mean__0", "INT64", [-1])])
@@ -226,9 +235,15 @@ def write_broken_torch_models(repository: Path) -> dict[str, str]:
         [("mean__0", *row)],
         extra=parameter("INFERENCE_MODE", "perhaps"),
     )
+    for name in ("unknown", "swapped"):
+        save_torch(repository, name, Mean(), [("values__0", *row)], [("mean__0", *row)])
+    (repository / "unknown/1/model.pt.sha256").unlink()
+    torch.jit.script(Divide().eval()).save(str(repository / "swapped/1/model.pt"))
     write_config(repository / "no_file", "pytorch_libtorch", [("a__0", *row)], [("b__0", *row)])
     return {
         "corrupt": r"model 'corrupt': .*corrupt/1/model\.pt is not a TorchScript file",
+        "unknown": r"model 'unknown': .*unknown/1/model\.pt is of unknown source: .*sha256sum model\.pt > ",
+        "swapped": r"model 'swapped': .*swapped/1/model\.pt is not the file that was written",
         "bf16_input": r"input 'values__0': TorchScript models cannot use TYPE_BF16",
         "one_input_too_few": r"forward takes 2 inputs, but the configuration has 1: dividend__0",
         "same_position": r"two tensors claim one position",

@@ -264,5 +264,22 @@ def test_a_broken_sidecar_is_named(tmp_path):
 
 def test_a_file_that_is_not_torchscript_is_named(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"not a model")
-    with pytest.raises(ModelError, match=r"model\.pt is not a readable TorchScript file"):
+    (tmp_path / "model.pt.sha256").write_text(f"{sha256_of(tmp_path / 'model.pt')}  model.pt\n")
+    with pytest.raises(ModelError, match=r"model\.pt is not a TorchScript file to read"):
         load_traced(tmp_path / "model.pt")
+
+
+def test_a_file_that_nobody_vouches_for_is_not_loaded(tmp_path, monkeypatch):
+    save(repository=tmp_path)
+    file = tmp_path / "doubler" / "1" / "model.pt"
+    saved = file.read_bytes()
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("what is unknown must not be read"))
+    file.write_bytes(saved[:-1] + b"x")
+    with pytest.raises(ModelError, match=r"not the file that was written: .*model\.json says .*sha256sum model\.pt >"):
+        load_traced(file)
+    file.with_name("model.json").unlink()
+    with pytest.raises(ModelError, match=r"unknown source: .*sha256sum model\.pt > model\.pt\.sha256"):
+        load_traced(file)
+    file.with_name("model.pt.sha256").write_text("0" * 64)
+    with pytest.raises(ModelError, match=r"model\.pt\.sha256 says 0{64}"):
+        load_traced(file)

@@ -16,6 +16,7 @@ from torch import nn
 from workshop.errors import DeviceConstantError, ForbiddenOpError, ModelError
 from workshop.export.gates import TOLERANCES, Exported, Inputs, Provenance, place
 from workshop.triton.artefact import Sidecar
+from workshop.triton.known_file import check_known
 from workshop.triton.signature import ModelSignature
 
 
@@ -29,17 +30,18 @@ def export(model: nn.Module, example: Inputs) -> torch.jit.ScriptModule:
 
 
 def load_traced(path: Path, device: str = "cpu") -> torch.jit.ScriptModule:
-    """Read a TorchScript file.
+    """Read a TorchScript file that lies beside its sidecar, or beside its hash.
 
     Raises:
-        ModelError: the file is missing or is not TorchScript.
+        ModelError: the file is missing, of unknown source, altered or not TorchScript.
     """
     try:
+        check_known(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*torch\.jit.*")
             return torch.jit.load(path, map_location=device).eval()
     except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(f"{path} is not a readable TorchScript file: {error}", hint="trace the model again") from error
+        raise ModelError(f"{path} is not a TorchScript file to read: {error}", hint="trace the model again") from error
 
 
 def graph_nodes(traced: torch.jit.ScriptModule) -> Iterator[torch._C.Node]:

@@ -21,7 +21,7 @@ from workshop.stack.machine import TritonWheel, find_triton
 from workshop.stack.models import is_ready
 from workshop.stack.process import Service
 from workshop.stack.sagemaker import is_known, write_loopback_binary
-from workshop.triton import compiled_target
+from workshop.triton import compiled_target, known_file
 from workshop.triton.artefact import LOCAL_CONFIG
 from workshop.triton.endpoint import CONTROL_HEADER
 
@@ -48,6 +48,7 @@ _SHARED_SOURCES = (
     _BACKEND_SOURCES / "batching.py",
     _BACKEND_SOURCES / "arrays.py",
     Path(compiled_target.__file__),
+    Path(known_file.__file__),
 )
 # Variables of the caller's environment that would change which Python or which front ends the server runs.
 _DROPPED_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "AIP_MODE", "AIP_HTTP_PORT")

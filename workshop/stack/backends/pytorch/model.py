@@ -22,6 +22,7 @@ import torch
 import triton_python_backend_utils as pb_utils
 from batching import Parameters, default_threads, run_batched
 from conventions import check_arguments, check_positions, check_specs, order_tensors, pick_output, read_results
+from known_file import check_known
 
 IGNORED_FLAGS = (
     "ENABLE_JIT_EXECUTOR",
@@ -143,13 +144,14 @@ def choose_device(kind: str, device_id: str) -> torch.device:
 
 
 def load_module(path: Path, device: torch.device, *, optimise: bool) -> torch.jit.ScriptModule:
-    """Read a TorchScript file; freeze it when optimisation is wanted.
+    """Read a TorchScript file that somebody vouches for; freeze it when optimisation is wanted.
 
     Raises:
-        ValueError: the file is missing or not TorchScript; the message names it.
+        ValueError: the file is missing, of unknown source, altered or not TorchScript; the message names it.
     """
     if not path.is_file():
         raise ValueError(f"no file {path}")
+    check_known(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated in PyTorch, yet it is what Triton serves
         try:
