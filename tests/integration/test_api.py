@@ -129,3 +129,13 @@ def test_a_body_that_is_no_json_is_named(url):
     answer = requests.post(f"{url}/v1/completions", data=b"{", timeout=10)
     assert answer.status_code == 400
     assert "not JSON" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"), [(b"x" * (2**23 + 1), 413, "more than"), (b"[" * 10**5, 400, "JSON")]
+)
+def test_a_body_that_is_too_large_or_too_deep_is_refused_and_the_next_is_answered(url, body, status, said):
+    answer = requests.post(f"{url}/v1/completions", data=body, timeout=30)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]["message"]
+    assert requests.get(f"{url}/v1/models", timeout=30).status_code == 200

@@ -148,6 +148,17 @@ def add_manifest(folder: Path, data_set: str = "shop 1.0") -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path):
+    folder = write_dump(tmp_path / "dump")
+    add_manifest(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["collections"]["things"]["files"] = {"../elsewhere": {"sha256": ""}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "elsewhere").touch()
+    with pytest.raises(DumpError, match=r"names '\.\./elsewhere', expected files of its own folder"):
+        read_dump(folder)
+
+
 def test_manifest_is_checked(tmp_path):
     folder = write_dump(tmp_path / "dump")
     add_manifest(folder)
@@ -217,6 +228,7 @@ PACKED = gzip.compress("\n".join(map(json.dumps, DOCUMENTS * 500)).encode(), mti
     [
         ("x.data.json.gz", PACKED[: len(PACKED) // 2], "is truncated or damaged"),
         ("x.data.json.gz", PACKED[:100] + bytes(50) + PACKED[150:], "is truncated or damaged|line \\d+"),
+        ("x.data.json.gz", gzip.compress(bytes(2**27)), "x.data.json.gz, line 1: more than 67108864 bytes"),
         ("x.data.json.gz", b'{"_key": "1"}', "is truncated or damaged: Not a gzipped file"),
         ("x.data.json", b'{"_key": "1"}\n{"_key": "2", "n":', "x.data.json, line 2: unexpected end of data"),
         ("x.data.json", b'{"_key": "1"}\n\xff\xfe', "x.data.json, line 2"),

@@ -5,8 +5,10 @@ import shutil
 import pytest
 
 from workshop.catalogue import SIGNATURES
-from workshop.errors import RepositoryError
-from workshop.triton.artefact import version_folders
+from workshop.errors import ArchiveError, RepositoryError
+from workshop.export.mlflow import export_mlflow
+from workshop.sagemaker.archive import entry_model
+from workshop.triton.artefact import served_sidecar, version_folder, version_folders
 from workshop.triton.repository import check_repository, complete_models, needed_files, read_config
 from workshop.triton.signature import write_config
 
@@ -124,3 +126,16 @@ def traced_doubler(tmp_path_factory):
     inputs = {"one": (torch.ones(1),), "five": (torch.ones(5),)}
     trace_and_save(Doubler(), signature, (torch.ones(3),), inputs, repository, source="here", source_sha256="abc")
     return repository
+
+
+@pytest.mark.parametrize("name", ["../shop", "/etc", "a/b", "..", ".hidden", "-x", "", "a b", "x\n", "\u00e4"])
+def test_a_name_that_leads_out_of_the_repository_is_refused(tmp_path, name):
+    for use in (
+        lambda: version_folder(tmp_path, name, 1),
+        lambda: served_sidecar(tmp_path, name),
+        lambda: export_mlflow(tmp_path, name, tmp_path / "bundles"),
+        lambda: entry_model(tmp_path, [name]),
+    ):
+        with pytest.raises((RepositoryError, ArchiveError), match="cannot be the name of a model"):
+            use()
+    assert list(tmp_path.iterdir()) == []

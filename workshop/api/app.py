@@ -42,6 +42,9 @@ _STATUS: tuple[tuple[type[ServingError], int, str], ...] = (
     ((SignatureError, InferenceError), 400, "invalid_request_error"),
 )
 
+LARGEST_BODY = 8 * 2**20
+"""Bytes of a request: far more text than any of the models takes."""
+
 
 def make_app(settings: Settings) -> Starlette:
     """The façade of the Triton server that the settings name."""
@@ -252,9 +255,14 @@ async def rerank(request: Request) -> Response:
 
 # --- errors -------------------------------------------------------------------------------------------------------
 async def _body(request: Request) -> object:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise HTTPException(413, f"the body has more than {LARGEST_BODY} bytes", headers={"Connection": "close"})
     try:
-        return await request.json()
-    except ValueError as error:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from error
 
 
@@ -272,4 +280,4 @@ async def _validation_error(request: Request, error: ValidationError) -> Respons
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-    return JSONResponse(error_body(str(error.detail), kind), error.status_code)
+    return JSONResponse(error_body(str(error.detail), kind), error.status_code, error.headers)

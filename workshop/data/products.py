@@ -161,7 +161,7 @@ def load_mini(folder: Path) -> ProductGraph:
     """
     _check_manifest(folder)
     with _quiet(), _ogb_pickles():
-        meta = torch.load(folder / "meta_dict.pt")
+        meta = torch.load(folder / "meta_dict.pt", weights_only=True)
         meta["dir_path"] = str(folder / "products_mini")
         dataset = _pyg_dataset(meta)
         split = dataset.get_idx_split()

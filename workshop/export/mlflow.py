@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 from workshop.errors import RepositoryError
-from workshop.triton.artefact import version_folders
+from workshop.triton.artefact import model_folder, version_folders
 from workshop.triton.repository import needed_files, read_config
 
 MLMODEL_FILE = "MLmodel"
@@ -27,7 +27,7 @@ def export_mlflow(repository: Path, model: str, target: Path) -> Path:
     Raises:
         RepositoryError: the model is not there, not complete, no Python-backend model, or the bundle exists.
     """
-    folder, bundle = repository / model, target / model
+    folder, bundle = model_folder(repository, model), target / model
     config = read_config(folder)
     if config.backend != "python":
         raise RepositoryError(

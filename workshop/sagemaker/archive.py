@@ -21,7 +21,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from workshop.errors import ArchiveError, RepositoryError
 from workshop.files import replacing, sha256_of
-from workshop.triton.artefact import version_folders
+from workshop.triton.artefact import model_folder, version_folders
 from workshop.triton.repository import needed_files, read_config
 
 DEFAULT_MODEL_VARIABLE = "SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"
@@ -126,7 +126,7 @@ def entry_model(repository: Path, names: Iterable[str]) -> str:
             f"{repository} has a config.pbtxt at its root, expected model folders there",
             hint="name the repository, not the folder of a model",
         )
-    configs = {name: _complete_config(repository / name) for name in names}
+    configs = {name: _complete_config(repository, name) for name in names}
     ensembles = [name for name, config in configs.items() if config.platform == "ensemble"]
     entries = ensembles or names
     if len(entries) != 1:
@@ -146,8 +146,9 @@ def entry_model(repository: Path, names: Iterable[str]) -> str:
     return entries[0]
 
 
-def _complete_config(folder: Path) -> pb.ModelConfig:
+def _complete_config(repository: Path, name: str) -> pb.ModelConfig:
     try:
+        folder = model_folder(repository, name)
         config = read_config(folder)
     except RepositoryError as error:
         raise ArchiveError(str(error)) from error

@@ -42,6 +42,8 @@ INSERT_MARKER, REMOVE_MARKER = 2300, 2302
 PROGRESS_COLLECTION = "restore_progress"
 ANALYZERS = "_analyzers"
 DOCUMENT_NOT_FOUND = 1202
+LARGEST_LINE = 64 * 2**20
+"""Bytes of one document as text: a packed file of some kilobytes can unpack to a line that no memory holds."""
 _VIEW_SUFFIX, _STRUCTURE_SUFFIX = ".view.json", ".structure.json"
 _DATA_FILE = re.compile(r"(?P<stem>.+?)(?P<part>\.\d+)?\.data\.jsonl?(?:\.gz)?")
 _VELOCYPACK = ".data.vpack"
@@ -243,6 +245,8 @@ def _check_manifest(folder: Path, data_set: str | None) -> None:
     if data_set is not None and found != data_set:
         raise DumpError(f"{folder} is a dump of another data set: expected {data_set!r}, found {found!r}")
     for name, facts in files.items():
+        if Path(name).name != name:
+            raise DumpError(f"{path} names {name!r}, expected files of its own folder", hint="do not use this dump")
         if not (folder / name).is_file():
             raise DumpError(f"{folder}: {name} is missing", hint="copy the dump again, or git checkout it")
         sha256 = sha256_of(folder / name)
@@ -269,8 +273,10 @@ def _operations(path: Path) -> Iterator[tuple[bool, Document]]:
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for line in lines:
+            while line := lines.readline(LARGEST_LINE + 1):
                 number += 1
+                if len(line) > LARGEST_LINE:
+                    raise ValueError(f"more than {LARGEST_LINE} bytes")
                 if line.strip():
                     yield _operation(orjson.loads(line))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -8,7 +8,7 @@ from workshop.errors import RepositoryError
 from workshop.files import sha256_of
 from workshop.text.encoding import TOKENIZER_FILE, TextEncoding
 from workshop.text.tokenization import TextTokenizer
-from workshop.triton.artefact import version_folders
+from workshop.triton.artefact import model_folder, version_folders
 from workshop.triton.client import TritonClient
 
 
@@ -51,7 +51,7 @@ def _find(repository: Path | None, model: str, sha256: str) -> Path:
             f"the tokenizer of the served model {model!r} is needed, and the client knows no model repository",
             hint="TritonClient.from_settings(settings), or pass tokenizer_file=...",
         )
-    folder = repository / model
+    folder = model_folder(repository, model)
     versions = version_folders(folder) if folder.is_dir() else []
     found = [version / TOKENIZER_FILE for version in versions if (version / TOKENIZER_FILE).is_file()]
     for path in reversed(found):

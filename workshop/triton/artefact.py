@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ LOCAL_CONFIG = "local"
 PRECISIONS = ("fp32", "bf16", "fp16")
 SIDECAR_FORMAT = 2
 RENEW = 'make run NOTEBOOKS="01 02 04", which traces the models again'
+
+
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,26 @@ class Sidecar:
         return f"{self.model} {self.source_sha256[:12]} {precision}"
 
 
+def model_folder(repository: Path, model: str) -> Path:
+    """Folder of a model in the repository, there or not.
+
+    Raises:
+        RepositoryError: the name is none of a folder, so that it could lead out of the repository.
+    """
+    if not _NAME.fullmatch(model):
+        raise RepositoryError(
+            f"{model!r} cannot be the name of a model: expected letters, digits, '_', '-' and '.', none of '-.' first"
+        )
+    return repository / model
+
+
 def version_folder(repository: Path, model: str, version: int) -> Path:
-    """Folder of one version of a model in the repository."""
-    return repository / model / str(version)
+    """Folder of one version of a model in the repository.
+
+    Raises:
+        RepositoryError: the name is none, see :func:`model_folder`.
+    """
+    return model_folder(repository, model) / str(version)
 
 
 def version_folders(folder: Path) -> list[Path]:
@@ -134,7 +155,7 @@ def served_sidecar(repository: Path, model: str) -> Sidecar:
         ModelSourceError: the repository holds no such model, or it was not made yet.
         RepositoryError: the sidecar is not readable.
     """
-    folder = repository / model
+    folder = model_folder(repository, model)
     versions = version_folders(folder) if folder.is_dir() else []
     sidecar = read_sidecar(versions[-1]) if versions else None
     if sidecar is None:

@@ -17,6 +17,7 @@ from workshop.text.generation.signatures import (
     generator_signature,
     stream_signature,
 )
+from workshop.triton.artefact import model_folder
 from workshop.triton.repository import read_config
 from workshop.triton.signature import ModelSignature, write_config
 
@@ -161,7 +162,7 @@ def is_ours(folder: Path) -> bool:
 
 def write_entry(entry: Entry, repository: Path) -> Path:
     """Write or renew an entry; files that are the same stay untouched, and git ignores the folder. Returns it."""
-    folder = repository / entry.name
+    folder = model_folder(repository, entry.name)
     texts = {folder / "1" / name: source.read_text(encoding="utf-8") for name, source in entry.files.items()}
     for path, text in {folder / ".gitignore": "*\n", **texts}.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
