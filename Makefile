@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status password run lab api test test-aqlite lint format bench docs clean distclean
+.PHONY: help setup lock check up down status top password run lab api test test-aqlite lint format bench docs clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,8 +47,11 @@ up: setup ## Start the local stack: Triton and the ArangoDB stand-in
 down: $(STAMP) ## Stop the local stack
 	@$(PY) scripts/stack.py down
 
-status: $(STAMP) ## Show what runs where
+status: $(STAMP) ## Show what runs where: servers, models, requests, latencies, queue
 	@$(PY) scripts/stack.py status
+
+top: $(STAMP) ## The same live in the terminal, as rates; q quits
+	@$(PY) scripts/top.py
 
 password: $(STAMP) ## Give ArangoDB's root user the password of .env, after it was changed there
 	@$(PY) scripts/stack.py password

@@ -10,7 +10,8 @@ import getpass
 import json
 import logging
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass, replace
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -19,8 +20,11 @@ from rich.table import Table
 
 from workshop import stack
 from workshop.errors import WorkshopError, print_error
+from workshop.logs import configure_logs
 from workshop.settings import Settings, load_settings
+from workshop.stack.activity import read
 from workshop.stack.process import tail
+from workshop.stack.tables import activity
 from workshop.store.connection import change_password
 
 NOT_READY, MODEL_NOT_READY = 3, 4
@@ -31,7 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
     logging.basicConfig(level="WARNING", format="%(message)s", handlers=[RichHandler(show_path=False, show_time=False)])
     try:
-        return options.run(load_settings(), options)
+        settings = load_settings()
+        if settings.log_format == "json" or settings.log_requests:
+            configure_logs(settings.log_format, requests=settings.log_requests)
+        return options.run(settings, options)
     except WorkshopError as error:
         print_error(error)
         return 1
@@ -84,13 +91,25 @@ def run_down(settings: Settings, options: argparse.Namespace) -> int:
 def run_status(settings: Settings, options: argparse.Namespace) -> int:
     """Show how the stack is, as a table or as JSON."""
     statuses = stack.status(settings)
+    ready = {status.name for status in statuses if status.state == "ready"}
+    reading = read(settings) if ready else None
     if options.json:
-        sys.stdout.write(json.dumps([asdict(status) for status in statuses], indent=2) + "\n")
+        did = {"triton": reading and reading.models, "aqlite": reading and reading.store}
+        entries = [{**asdict(status), "activity": _plain(did[status.name])} for status in statuses]
+        sys.stdout.write(json.dumps(entries, indent=2) + "\n")
     else:
         show(statuses)
+        if reading:
+            silent = {"triton": "triton" not in ready, "store": "aqlite" not in ready}
+            problems = {server: text for server, text in reading.problems.items() if not silent[server]}
+            Console(soft_wrap=True).print(activity(replace(reading, problems=problems)))
     if any(status.state != "ready" for status in statuses):
         return NOT_READY
     return 0 if all(status.healthy for status in statuses) else MODEL_NOT_READY
+
+
+def _plain(activity: Mapping[str, object] | None) -> dict[str, object]:
+    return {name: asdict(value) if is_dataclass(value) else value for name, value in (activity or {}).items()}
 
 
 def run_logs(settings: Settings, options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from workshop.errors import SettingsError
+from workshop.logs import LogFormat
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DataSize = Literal["tiny", "default", "full"]
@@ -89,6 +90,17 @@ class Settings(BaseSettings):
         repr=False,
     )
 
+    trace_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Where the local Triton sends OpenTelemetry traces (OTLP over HTTP), such as "
+        "`http://127.0.0.1:4318/v1/traces`; empty: nowhere",
+    )
+    trace_rate: int = Field(1, ge=1, description="One request in so many is traced")
+    log_format: LogFormat = Field("text", description="Logs as `text`, or as `json`: one object a line")
+    log_requests: bool = Field(
+        False, description="Whether the Triton client and the local store log every request, with its id"
+    )
     start_servers: bool = Field(True, description="Whether `make run` starts servers; false: all of them run already")
 
     data_dir: Path = Field(PROJECT_ROOT / ".data", description="Downloads and caches, checked by SHA-256")

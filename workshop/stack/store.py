@@ -29,7 +29,9 @@ def store_service(settings: Settings, *, start_timeout: float = START_TIMEOUT, s
     """
     directory = settings.stack_dir.resolve()
     data, port = directory / "aqlite", settings.arango_port
-    options = ("-m", "aqlite", "--data", str(data), "--port", str(port))
+    options = ("-m", "aqlite", "--data", str(data), "--port", str(port), "--log-format", settings.log_format)
+    if settings.log_requests:
+        options = (*options, "--log-requests")
     digest = hashlib.sha256("\0".join(options).encode()).hexdigest()[:16]
     return Service(
         name=NAME,

@@ -41,6 +41,7 @@ MODEL_PROCESS_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
+_TRACE_DELAY_MS = 1000
 _SHARED_MEMORY = Path("/dev/shm")
 _SAGEMAKER = "workshop/stack/sagemaker.py"
 _BACKEND_SOURCES = Path(__file__).parent / "backends"
@@ -152,6 +153,8 @@ def _options(
         options += [f"--metrics-address={ADDRESS}", f"--metrics-port={ports['metrics']}"]
     else:
         options.append("--allow-metrics=false")
+    if settings.trace_url:
+        options += _trace_options(settings)
     if settings.triton_control_key:
         restricted = f"model-repository:{CONTROL_HEADER}={settings.triton_control_key}"
         options += [f"--http-restricted-api={restricted}", f"--grpc-restricted-protocol={restricted}"]
@@ -161,6 +164,22 @@ def _options(
         size = settings.response_cache_mb * 1024 * 1024
         options += [f"--cache-directory={wheel.caches}", f"--cache-config=local,size={size}"]
     return tuple(options)
+
+
+def _trace_options(settings: Settings) -> list[str]:
+    """Options of Triton's OpenTelemetry mode.
+
+    https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/trace.html
+    """
+    wanted = (
+        "mode=opentelemetry",
+        "level=TIMESTAMPS",
+        f"rate={settings.trace_rate}",
+        f"opentelemetry,url={settings.trace_url}",
+        "opentelemetry,resource=service.name=triton",
+        f"opentelemetry,bsp_schedule_delay={_TRACE_DELAY_MS}",
+    )
+    return [f"--trace-config={setting}" for setting in wanted]
 
 
 def _environment(wheel: TritonWheel, data_dir: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from workshop.errors import (
     StoreTimeoutError,
     StoreUnreachableError,
 )
+from workshop.logs import HEADER, current_request_id, mention
 from workshop.settings import Settings
 
 REQUEST_SECONDS = 300.0
@@ -96,7 +97,7 @@ def _open(settings: Settings, name: str, request_timeout: float, *, retries: int
         serializer=_to_json,
         deserializer=orjson.loads,
     )
-    return client.db(name, username=settings.arango_user, password=_password(settings))
+    return client.db(name, username=settings.arango_user, password=store_password(settings))
 
 
 def change_password(settings: Settings, old: str) -> None:
@@ -155,7 +156,13 @@ def store_errors(action: str) -> Iterator[None]:
 
 
 class _HttpClient(DefaultHTTPClient):
-    """The driver's HTTP client, but nothing is retried in silence, and a timeout stays a timeout."""
+    """The driver's HTTP client, but nothing is retried in silence, a timeout stays a timeout, and ids go along."""
+
+    def send_request(self, session: requests.Session, method: str, url: str, headers: Any = None, **more: Any) -> Any:
+        """Send a request, with the id of the work it belongs to."""
+        if value := current_request_id():
+            headers = {**(headers or {}), HEADER: value}
+        return super().send_request(session, method, url, headers, **more)
 
     def create_session(self, host: str) -> requests.Session:
         """Make the session of one server."""
@@ -168,6 +175,7 @@ class _HttpClient(DefaultHTTPClient):
 def _from_server(action: str, error: ArangoServerError) -> StoreError:
     code = error.error_code or 0
     message = f"could not {action}: the store answered HTTP {error.http_code}, error {code}: {error.error_message}"
+    message = mention(message, current_request_id())
     if error.http_code in (401, 403):
         return StoreAuthError(
             message,
@@ -182,7 +190,8 @@ def _from_server(action: str, error: ArangoServerError) -> StoreError:
     return StoreError(message)
 
 
-def _password(settings: Settings) -> str:
+def store_password(settings: Settings) -> str:
+    """The password of the settings, else the one that the local stack wrote, else none."""
     if settings.arango_password:
         return settings.arango_password
     written = settings.stack_password_file

@@ -27,6 +27,7 @@ from workshop.triton.calls import (
     cut,
     is_worth_retrying,
     joined,
+    logged,
     pauses,
     whole,
 )
@@ -186,7 +187,8 @@ class AsyncTritonClient:
 
         async def send(part: Request) -> dict[str, np.ndarray]:
             async with free:
-                return await self._about(model, lambda: self._infer(signature, part), f"model {model!r}")
+                with logged(part, self.url):
+                    return await self._about(model, lambda: self._infer(signature, part), f"model {model!r}", part.id)
 
         tasks = [asyncio.ensure_future(send(part)) for part in cut(signature, request, inputs)]
         try:
@@ -234,30 +236,32 @@ class AsyncTritonClient:
         except StopAsyncIteration:
             return
         except Exception as error:
-            raise translate(_as_library_error(error), self.url, f"model {model!r}") from error
+            raise translate(_as_library_error(error), self.url, f"model {model!r}", request.id) from error
         finally:
             answers.cancel()
 
     # --- attempts ---------------------------------------------------------------------------------------------
-    async def _once(self, action: Callable[[], Awaitable[Result]], asked: str) -> Result:
+    async def _once(self, action: Callable[[], Awaitable[Result]], asked: str, request_id: str = "") -> Result:
         try:
             return await action()
         except Exception as error:
-            raise translate(error, self.url, asked) from error
+            raise translate(error, self.url, asked, request_id) from error
 
-    async def _retried(self, action: Callable[[], Awaitable[Result]], asked: str) -> Result:
+    async def _retried(self, action: Callable[[], Awaitable[Result]], asked: str, request_id: str = "") -> Result:
         for pause in pauses(self.retries):
             try:
-                return await self._once(action, asked)
+                return await self._once(action, asked, request_id)
             except ServingError as error:
                 if not is_worth_retrying(error):
                     raise
             await asyncio.sleep(pause)
-        return await self._once(action, asked)
+        return await self._once(action, asked, request_id)
 
-    async def _about(self, model: str, action: Callable[[], Awaitable[Result]], asked: str) -> Result:
+    async def _about(
+        self, model: str, action: Callable[[], Awaitable[Result]], asked: str, request_id: str = ""
+    ) -> Result:
         try:
-            return await self._retried(action, asked)
+            return await self._retried(action, asked, request_id)
         except ModelNotFoundError as error:
             try:
                 states = await self._index(self.timeout)

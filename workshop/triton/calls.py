@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from workshop.errors import InferenceError, ServerBusyError, ServerUnreachableError, ServingError, TensorNameError
+from workshop.logs import REQUEST_LOG, current_request_id, new_request_id
 from workshop.triton.signature import ModelSignature
 from workshop.triton.tensors import prepare_inputs, split_rows
 from workshop.triton.transport import Parameters, Request
 
+LOGGER = logging.getLogger(REQUEST_LOG)
 HEALTH_SECONDS = 5.0
 """Longest time one question after health or readiness may take."""
 POLL_SECONDS = 0.1
@@ -36,7 +40,8 @@ def blank_request(
     if unknown:
         raise TensorNameError(f"model {signature.name!r}: unknown outputs {unknown}; it gives {known}")
     counts = dict.fromkeys(outputs or known, classes) if classes else {}
-    return Request(signature.name, {}, parameters or {}, version, tuple(outputs), counts)
+    id_ = current_request_id() or new_request_id()
+    return Request(signature.name, {}, parameters or {}, version, tuple(outputs), counts, id_)
 
 
 def cut(signature: ModelSignature, request: Request, inputs: Mapping[str, object]) -> list[Request]:
@@ -65,6 +70,25 @@ def whole(
     if missing:
         raise InferenceError(f"model {request.model!r} at {url} answered without its outputs {missing}")
     return answer
+
+
+@contextmanager
+def logged(request: Request, url: str) -> Iterator[None]:
+    """Log how the wait for an answer ended, where the log of requests is switched on."""
+    if not LOGGER.isEnabledFor(logging.INFO):
+        yield
+        return
+    began, outcome = time.perf_counter(), "ok"
+    try:
+        yield
+    except ServingError as error:
+        outcome = type(error).__name__
+        raise
+    finally:
+        seconds = round(time.perf_counter() - began, 6)
+        facts = {"request_id": request.id, "model": request.model, "server": url, "outcome": outcome}
+        text = "model %(model)s at %(server)s: %(outcome)s, waited %(seconds)f s, request id %(request_id)s"
+        LOGGER.info(text, {**facts, "seconds": seconds}, extra={**facts, "seconds": seconds})
 
 
 def pauses(retries: int) -> Iterator[float]:

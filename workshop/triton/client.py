@@ -20,6 +20,7 @@ from workshop.errors import (
     ServingError,
     ServingTimeoutError,
 )
+from workshop.logs import current_request_id
 from workshop.triton.calls import (
     HEALTH_SECONDS,
     POLL_SECONDS,
@@ -28,6 +29,7 @@ from workshop.triton.calls import (
     cut,
     is_worth_retrying,
     joined,
+    logged,
     pauses,
     whole,
 )
@@ -349,7 +351,7 @@ class TritonClient:
             with closing(self._transport.stream(requests, self.timeout, in_flight)) as answers:
                 yield from answers
         except Exception as error:
-            raise translate(error, self.url, f"model {model!r}") from error
+            raise translate(error, self.url, f"model {model!r}", current_request_id()) from error
 
     def _over_one_stream(self, requests: Iterable[Request], model: str) -> Iterator[dict[str, np.ndarray]]:
         early: dict[int, dict[str, np.ndarray]] = {}
@@ -386,29 +388,30 @@ class TritonClient:
                 raise pending
             return whole(self.signature(request.model), request, pending(), self.url)
 
-        return self._about(request.model, answer, f"model {request.model!r}")
+        with logged(request, self.url):
+            return self._about(request.model, answer, f"model {request.model!r}", request.id)
 
     # --- attempts ---------------------------------------------------------------------------------------------
-    def _once(self, action: Callable[[], Result], asked: str) -> Result:
+    def _once(self, action: Callable[[], Result], asked: str, request_id: str = "") -> Result:
         try:
             return action()
         except Exception as error:
-            raise translate(error, self.url, asked) from error
+            raise translate(error, self.url, asked, request_id) from error
 
-    def _retried(self, action: Callable[[], Result], asked: str) -> Result:
+    def _retried(self, action: Callable[[], Result], asked: str, request_id: str = "") -> Result:
         for pause in pauses(self.retries):
             try:
-                return self._once(action, asked)
+                return self._once(action, asked, request_id)
             except ServingError as error:
                 if not is_worth_retrying(error):
                     raise
             time.sleep(pause)
-        return self._once(action, asked)
+        return self._once(action, asked, request_id)
 
-    def _about(self, model: str, action: Callable[[], Result], asked: str) -> Result:
+    def _about(self, model: str, action: Callable[[], Result], asked: str, request_id: str = "") -> Result:
         """Like :meth:`_retried`; a model that is not there is told from one that is not loaded."""
         try:
-            return self._retried(action, asked)
+            return self._retried(action, asked, request_id)
         except ModelNotFoundError as error:
             raise self._absence(error, model) from error
 

@@ -22,6 +22,7 @@ from workshop.errors import (
     TensorShapeError,
     TensorTypeError,
 )
+from workshop.logs import mention
 from workshop.triton.transport import ModelState
 
 # Triton's own mapping of its error codes to HTTP, and what proxies before it answer:
@@ -86,16 +87,17 @@ _HINTS = {
 _CERTIFICATE = re.compile(r"certificate|ssl|tls", re.IGNORECASE)
 
 
-def translate(error: Exception, url: str, asked: str) -> ServingError:
+def translate(error: Exception, url: str, asked: str, request_id: str = "") -> ServingError:
     """The error of our tree that says what ``error`` means; ``asked`` names what was attempted."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, (TimeoutError, FutureTimeoutError, asyncio.TimeoutError)):
-        return _late(url, asked, str(error))
+        return _late(url, asked, mention(str(error), request_id))
     if isinstance(error, OSError):
-        return _unreachable(url, asked, str(error))
+        return _unreachable(url, asked, mention(str(error), request_id))
     text, code = _said(error)
     kind = _kind(text, code)
+    text = mention(text, request_id)
     if kind is ServingTimeoutError:
         return _late(url, asked, text)
     if kind is ServerUnreachableError:

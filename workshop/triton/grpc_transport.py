@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -110,10 +111,9 @@ class GrpcTransport:
             client.start_stream(lambda result, error: answers.put(error or result), headers=self._headers)
             while True:
                 for position, request in islice(numbered, in_flight - under_way):
+                    numbered_request = replace(request, id=f"{request.id}.{position}")
                     client.async_stream_infer(
-                        request_id=str(position),
-                        enable_empty_final_response=True,
-                        **arguments(triton_grpc, request),
+                        enable_empty_final_response=True, **arguments(triton_grpc, numbered_request)
                     )
                     under_way += 1
                 if not under_way:
@@ -128,7 +128,7 @@ class GrpcTransport:
                 response = answer.get_response()
                 final = response.parameters["triton_final_response"].bool_param
                 under_way -= final
-                yield Streamed(int(response.id), outputs_of(answer), final)
+                yield Streamed(int(response.id.rpartition(".")[2]), outputs_of(answer), final)
         finally:
             # a cancel that meets a request's last response can make Triton 2.51 keep the model when it is unloaded
             client.stop_stream(cancel_requests=under_way > 0)

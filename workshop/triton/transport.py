@@ -25,6 +25,7 @@ class Request:
         inputs: name to array.
         parameters: request parameters, for models that read them.
         version: of the model; empty lets the server choose.
+        id: names the request in the server's log and errors.
         outputs: names of the outputs wanted; empty: all.
         classes: output name to the number of best classes wanted instead of the tensor. Triton's classification
             extension: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_classification.md
@@ -36,6 +37,7 @@ class Request:
     version: str = ""
     outputs: tuple[str, ...] = ()
     classes: Mapping[str, int] = field(default_factory=dict)
+    id: str = ""
 
 
 class ModelState(NamedTuple):
@@ -125,4 +127,5 @@ def arguments(module: object, request: Request) -> dict[str, object]:
         "inputs": inputs,
         "outputs": outputs or None,
         "parameters": dict(request.parameters) or None,
+        "request_id": request.id,
     }

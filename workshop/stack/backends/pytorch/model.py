@@ -121,7 +121,8 @@ class TritonPythonModel:
 
     def _respond(self, request: Any, answer: list[Any] | Exception) -> Any:
         if isinstance(answer, Exception):
-            pb_utils.Logger.log_verbose(f"model '{self.name}': {answer}")
+            named = f"request {request.request_id()}: " if request.request_id() else ""
+            pb_utils.Logger.log_warn(f"model '{self.name}': {named}{describe(answer)}")
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"model '{self.name}': {describe(answer)}"))
         wanted = set(request.requested_output_names())
         return pb_utils.InferenceResponse(
