@@ -1,24 +1,28 @@
 #!/bin/sh
-# Build the TensorRT plan of the sentence model on this machine's GPU, check it, and place it in the model repository.
+# Build a TensorRT plan on this machine's GPU, check it, and place it.
 #
-#   scripts/build_tensorrt.sh [--print]
+#   scripts/build_tensorrt.sh [--print] [sentence|core]
 #
+# sentence (the default): the sentence model of the model repository. core: the middle step of the SageMaker endpoint,
+# for `scripts/sagemaker.py pack --core tensorrt`; name the endpoint's release by TENSORRT_IMAGE, for instance
+# nvcr.io/nvidia/tritonserver:24.09-py3.
 # The plan is built by trtexec inside Triton's own container, so that its TensorRT is the one that serves it. It is good
 # for this kind of GPU and this release only. --print shows the container's commands and runs none of them.
-# Variables: PYTHON (.venv/bin/python), TENSORRT_IMAGE (the image of docker-compose.yml), WORK (.data/tensorrt).
+# Variables: PYTHON (.venv/bin/python), TENSORRT_IMAGE (the image of docker-compose.yml), WORK (.data/tensorrt/MODEL).
 
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 image=${TENSORRT_IMAGE:-$(sed -n 's/^ *TRITON_IMAGE: *//p' docker-compose.yml)}
-work=${WORK:-.data/tensorrt}
 trtexec=/usr/src/tensorrt/bin/trtexec
 show=
-case ${1:-} in
-    '') ;;
-    --print) show=1 ;;
-    *) echo "usage: $0 [--print]" >&2; exit 2 ;;
+if [ "${1:-}" = --print ]; then show=1; shift; fi
+model=${1:-sentence}
+case $#$model in
+    0sentence | 1sentence | 1core) ;;
+    *) echo "usage: $0 [--print] [sentence|core]" >&2; exit 2 ;;
 esac
+work=${WORK:-.data/tensorrt/$model}
 
 contained() { # a command in the container, the work folder at /work
     set -- docker run --rm --gpus all --volume "$(cd "$work" && pwd)":/work "$image" "$@"
@@ -30,7 +34,7 @@ if [ -z "$show" ]; then
     command -v nvidia-smi >/dev/null || { echo "no nvidia-smi here: a plan is built on the GPU that serves it" >&2; exit 1; }
 fi
 
-"$python" scripts/tensorrt_plan.py prepare "$work"
+"$python" scripts/tensorrt_plan.py prepare "$model" "$work"
 rm -f "$work"/model.plan "$work"/answer*.json
 # shellcheck disable=SC2046  # one option a line, without spaces
 contained "$trtexec" $(cat "$work/trtexec.arguments") --skipInference
@@ -42,4 +46,4 @@ done < "$work/cases"
 
 gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
 release=$(docker run --rm "$image" sh -c 'echo "${TRT_VERSION:-unknown}"')
-"$python" scripts/tensorrt_plan.py place "$work" --gpu "$gpu" --tensorrt "$release"
+"$python" scripts/tensorrt_plan.py place "$model" "$work" --gpu "$gpu" --tensorrt "$release"

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import shlex
 import sys
 import threading
 from pathlib import Path
@@ -35,7 +34,7 @@ from workshop.sagemaker.payload import JSON_TYPE, Payload, decode
 from workshop.sagemaker.relay import local_runtime
 from workshop.sagemaker.runtime import ask, invoke, local_client
 from workshop.settings import load_settings
-from workshop.text.endpoint.signatures import BATCH_LIMIT, INPUT, OUTPUT
+from workshop.text.endpoint.signatures import BATCH_LIMIT, INPUT, OUTPUT, PLATFORMS
 
 MISSING, INTERRUPTED = 3, 130
 
@@ -65,7 +64,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
     command = commands.add_parser("pack", help="write the archive of the sentence model, or of other models")
     command.add_argument("--target", type=Path, default=default_archive(), help="the archive (default %(default)s)")
-    command.add_argument("--plan", type=Path, help="TensorRT plan of the core model; default: ONNX")
+    command.add_argument("--core", choices=sorted(PLATFORMS), default="onnx", help="its form (default %(default)s)")
     command.add_argument("--repository", type=Path, help="another model repository, to pack its models as they are")
     command.add_argument("--models", nargs="+", help="its models; default: all")
     command.set_defaults(run=run_pack)
@@ -137,16 +136,14 @@ def run_pack(options: argparse.Namespace) -> int:
     if options.repository:
         show_archive(pack(options.repository, options.target, options.models))
         return 0
-    from workshop.text.endpoint.prepare import plan_command, prepare_endpoint  # with torch, which nothing else needs
+    from workshop.text.endpoint.prepare import endpoint_repository, prepare_endpoint  # torch, for nothing else here
 
     settings = load_settings()
-    repository = settings.data_dir / "sagemaker" / "repository"
-    models = prepare_endpoint(settings, repository, plan=options.plan)
+    repository = endpoint_repository(settings, options.core)
+    prepare_endpoint(settings, repository, options.core)
     show_archive(pack(repository, options.target))
-    if not options.plan:
-        print("A TensorRT plan of the core, built on the endpoint's kind of GPU and with its container's TensorRT:")
-        print(shlex.join(plan_command(models, repository, Path("core.plan"))))
-        print("Then: python scripts/sagemaker.py pack --plan core.plan")
+    if options.core == "onnx":
+        print("With the core as a TensorRT plan, on the endpoint's kind of GPU: scripts/build_tensorrt.sh core")
     return 0
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from workshop.errors import ModelSourceError, RepositoryError
+from workshop.errors import RepositoryError
 from workshop.settings import load_settings
 from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.endpoint import prepare
 from workshop.text.endpoint.signatures import endpoint_models
+from workshop.text.prepare import sentence_source
 from workshop.text.sentence_bert import SentencePooling
 from workshop.text.signatures import MINILM
 
@@ -86,23 +87,8 @@ def test_vectors_that_are_not_finite_fail_their_own_request_only(step):
     assert failed.error == "token vectors of rows [1] are not finite"
 
 
-def test_a_plan_takes_the_place_of_the_onnx_export(tmp_path):
-    plan = tmp_path / "core.plan"
-    plan.write_bytes(b"a plan")
-    repository = tmp_path / "repository"
-    (repository / "core" / "1").mkdir(parents=True)
-    (repository / "core" / "1" / "model.onnx").write_bytes(b"of an earlier archive")
-    models = prepare.prepare_endpoint(load_settings(), repository, plan=plan)
-    assert models.core.platform == "tensorrt_plan"
-    assert [path.name for path in (repository / "core" / "1").iterdir()] == ["model.plan"]
-    with pytest.raises(ModelSourceError, match="nowhere is no file, expected a TensorRT plan"):
-        prepare.prepare_endpoint(load_settings(), repository, plan=tmp_path / "nowhere")
-
-
 def test_the_first_step_needs_nothing_but_its_own_folder_and_numpy(tmp_path):
-    plan = tmp_path / "core.plan"
-    plan.write_bytes(b"a plan")
-    prepare.prepare_endpoint(load_settings(), tmp_path / "repository", plan=plan)
+    prepare._place_steps(sentence_source(load_settings()), endpoint_models(MINILM), tmp_path / "repository")
     folder = tmp_path / "repository" / "preprocess" / "1"
     assert {path.name for path in folder.iterdir()} == {"model.py", "tokenization.py", TOKENIZER_FILE, "packages"}
     numpy_only = tmp_path / "numpy_only"
@@ -121,14 +107,6 @@ def test_the_first_step_needs_nothing_but_its_own_folder_and_numpy(tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(str(folder / "packages" / "tokenizers"))
     assert "[[101, 1037, 2002, 2923, 102, 0" in run.stdout.replace("\n", "")
-
-
-def test_the_command_for_a_plan_names_the_shapes_that_the_configuration_allows(tmp_path):
-    models = endpoint_models(MINILM)
-    command = prepare.plan_command(models, tmp_path, tmp_path / "core.plan")
-    assert command[:2] == ["trtexec", f"--onnx={tmp_path}/core/1/model.onnx"]
-    assert "--minShapes=input_ids:1x1,attention_mask:1x1" in command
-    assert "--maxShapes=input_ids:16x256,attention_mask:16x256" in command
 
 
 def test_a_package_for_another_machine_is_not_carried(tmp_path, monkeypatch):

@@ -66,6 +66,7 @@ def write_work(
     *,
     rows: tuple[int, int, int],
     lengths: tuple[int, int, int],
+    tolerance: float = TOLERANCES[PRECISION],
 ) -> onnx.ModelProto:
     """Write what the build needs: the FP16 graph, ``trtexec``'s options, and inputs with the answers expected of them.
 
@@ -80,6 +81,7 @@ def write_work(
         folder: where to write.
         rows: smallest, commonest and largest batch.
         lengths: smallest, commonest and largest length.
+        tolerance: largest absolute difference allowed.
 
     Returns:
         The graph.
@@ -101,7 +103,7 @@ def write_work(
         eager,
         as_exported(graph, signature).run,
         parity_inputs,
-        TOLERANCES[PRECISION],
+        tolerance,
         signature.name,
         least_cosine=LEAST_COSINES[PRECISION],
     )
@@ -157,6 +159,7 @@ def place_plan(
     target: Mapping[str, str],
     files: Mapping[str, Path] | None = None,
     replace: bool = False,
+    tolerance: float = TOLERANCES[PRECISION],
 ) -> Sidecar:
     """Hold a built plan's answers against the float32 model, and place it in the model repository.
 
@@ -171,6 +174,7 @@ def place_plan(
         target: what the plan was built for: GPU and TensorRT, for the sidecar.
         files: name to source of files that belong into the version folder, such as the tokenizer.
         replace: overwrite the version; without it an existing one is left alone.
+        tolerance: largest absolute difference allowed.
 
     Raises:
         ModelError: there is no plan.
@@ -195,7 +199,7 @@ def place_plan(
         parity_inputs,
         repository,
         Provenance(source, source_sha256, PRECISION, dict(target), files or {}),
-        tolerance=TOLERANCES[PRECISION],
+        tolerance=tolerance,
         version=1,
         replace=replace,
     )

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from workshop.errors import ModelSourceError, RepositoryError
+from workshop.errors import RepositoryError
 from workshop.export.gates import reuse
 from workshop.export.onnx import export_and_save, export_traced
-from workshop.export.tensorrt import WORKSPACE_MB, shape_arguments
 from workshop.files import replacing, sha256_of, write_text
 from workshop.settings import Settings
 from workshop.text import tokenization
 from workshop.text.encoding import TOKENIZER_FILE
+from workshop.text.endpoint.plan import check_core_plan
 from workshop.text.endpoint.signatures import PLATFORMS, EndpointModels, endpoint_models
 from workshop.text.ensembles import CODE_FILE
 from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
@@ -33,34 +33,44 @@ TOKEN_TOLERANCE = 5e-4
 another order differ by 1e-4 there."""
 NOT_CARRIED = ("__pycache__", "*.pyi")
 ENDPOINT_MACHINE = 0x3E  # x86_64, in the header of a Linux binary
-PLAN_ROWS, PLAN_LENGTHS = (1, 4), (1, 64)
-"""Smallest and commonest batch and length of a plan; the largest are those of the model."""
 
 
-def prepare_endpoint(settings: Settings, repository: Path, *, plan: Path | None = None) -> EndpointModels:
+def endpoint_repository(settings: Settings, form: str = "onnx") -> Path:
+    """Where the models of the archive lie, those with the core in another form elsewhere."""
+    return settings.data_dir / "sagemaker" / form
+
+
+def prepare_endpoint(settings: Settings, repository: Path, form: str = "onnx") -> EndpointModels:
     """Write the models of the archive into ``repository``, a folder of their own; a core that is current stays.
 
     Args:
         settings: which sentence model, and where it comes from.
         repository: receives ``preprocess``, ``core``, ``postprocess`` and ``ensemble``.
-        plan: a TensorRT plan of the core model, built on the kind of GPU that the endpoint has; the ONNX export when
-            not given. Its tensors must be those of the signature: only a GPU can check it.
+        form: of the core: ``onnx``, exported here; or ``tensorrt``, the plan that ``scripts/build_tensorrt.sh core``
+            built, checked and placed in ``repository``.
 
     Returns:
         The signatures of what was written.
 
     Raises:
-        ModelSourceError: the weights are not to be had, or the plan is no file.
+        ModelSourceError: the weights are not to be had, or the repository holds no checked plan of them.
         TraceRefusedError: the export fails a gate.
-        RepositoryError: a package that is carried along is not installed here, or its build would not run there.
+        RepositoryError: the repository holds a core of another form; a package that is carried along is not installed
+            here, or its build would not run there.
     """
     source = sentence_source(settings)
-    models = endpoint_models(source.encoding, "tensorrt" if plan else "onnx")
-    _forget_other_form(repository, models.core)
-    if plan:
-        _place_plan(plan, models.core, repository)
+    models = endpoint_models(source.encoding, form)
+    _refuse_other_form(repository, models.core)
+    if form == "tensorrt":
+        check_core_plan(source, models.core, repository)
     else:
         _place_onnx(source, models.core, repository)
+    _place_steps(source, models, repository)
+    return models
+
+
+def _place_steps(source: TextModelSource, models: EndpointModels, repository: Path) -> None:
+    """Write what surrounds the core: both Python steps, with all that they import, and the ensemble."""
     preprocess = _place_code(models.preprocess, repository)
     _copy(source.tokenizer_file, preprocess / TOKENIZER_FILE)
     write_text(preprocess / CODE_FILE, Path(tokenization.__file__).read_text(encoding="utf-8"))
@@ -68,23 +78,6 @@ def prepare_endpoint(settings: Settings, repository: Path, *, plan: Path | None 
     _place_code(models.postprocess, repository)
     write_config(models.ensemble, repository)
     version_folder(repository, models.ensemble.name, 1).mkdir(parents=True, exist_ok=True)
-    return models
-
-
-def plan_command(models: EndpointModels, repository: Path, plan: Path) -> list[str]:
-    """The command that builds a TensorRT plan of the core model, to be run on the endpoint's kind of GPU.
-
-    Args:
-        models: with the core as ONNX.
-        repository: where it lies.
-        plan: the file to write. TensorRT's release must be the one of the endpoint's container.
-    """
-    core = models.core
-    graph = version_folder(repository, core.name, 1) / MODEL_FILES[core.platform]
-    longest = core.input("input_ids").longest
-    lengths = (PLAN_LENGTHS[0], min(PLAN_LENGTHS[1], longest), longest)
-    shapes = shape_arguments(core, (*PLAN_ROWS, core.max_batch_size), lengths)
-    return ["trtexec", f"--onnx={graph}", f"--saveEngine={plan}", f"--memPoolSize=workspace:{WORKSPACE_MB}", *shapes]
 
 
 def _place_onnx(source: TextModelSource, core: ModelSignature, repository: Path) -> None:
@@ -105,22 +98,15 @@ def _place_onnx(source: TextModelSource, core: ModelSignature, repository: Path)
     )
 
 
-def _place_plan(plan: Path, core: ModelSignature, repository: Path) -> None:
-    if not plan.is_file():
-        raise ModelSourceError(
-            f"{plan} is no file, expected a TensorRT plan of the core model",
-            hint="build it on the endpoint's kind of GPU, or leave it away: the core is then ONNX",
-        )
-    write_config(core, repository)
-    _copy(plan, version_folder(repository, core.name, 1) / MODEL_FILES[core.platform])
-
-
-def _forget_other_form(repository: Path, core: ModelSignature) -> None:
-    """Remove a core of another platform: the archive must not carry both."""
+def _refuse_other_form(repository: Path, core: ModelSignature) -> None:
+    """The archive must not carry the core twice."""
     folder = version_folder(repository, core.name, 1)
-    others = {MODEL_FILES[platform] for platform in PLATFORMS.values() if platform != core.platform}
-    if any((folder / name).is_file() for name in others):
-        shutil.rmtree(folder.parent)
+    names = {MODEL_FILES[platform] for platform in PLATFORMS.values() if platform != core.platform}
+    if others := sorted(name for name in names if (folder / name).is_file()):
+        raise RepositoryError(
+            f"{folder} holds {', '.join(others)}, the core in another form",
+            hint="a repository of its own for each form: endpoint_repository(settings, form)",
+        )
 
 
 def _place_code(signature: ModelSignature, repository: Path) -> Path:
