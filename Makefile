@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status top password run lab api test test-aqlite lint format bench docs clean distclean
+.PHONY: help setup lock check up down status top password run lab api demo test test-aqlite lint format bench docs clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ run: setup ## Run the notebooks headless: NOTEBOOKS="01 05" DATA_SIZE=tiny
 
 api: setup ## The OpenAI-compatible API of the running stack, on WORKSHOP_API_PORT
 	@$(PY) scripts/api.py
+
+demo: setup ## The demo of the running stack in the browser, on WORKSHOP_DEMO_PORT
+	@$(PY) scripts/demo.py
 
 lab: setup ## JupyterLab on the notebooks, stack running
 	@$(PY) scripts/lab.py $(LAB_ARGS)

@@ -71,6 +71,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bench_sagemaker": ("archive_size", "sagemaker_invoke"),
     "bench_packages": ("client_import", "setup_warm", "aqlite_wheel"),
     "bench_notebooks": ("prose_literals", "exercise_refusals"),
+    "bench_demo": ("demo_start", "demo_first_result", "demo_memory"),
     "bench_run": ("warm_run",),
 }
 ALL_IDS = tuple(name for names in MODULES.values() for name in names)

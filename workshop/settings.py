@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     )
     sagemaker_model: str = Field("ensemble", description="Model that the SageMaker front end serves at `/invocations`")
     api_port: int = Field(8010, gt=0, lt=65536, description="Port of the OpenAI-compatible API of `make api`")
+    demo_port: int = Field(8020, gt=0, lt=65536, description="Port of the demo of `make demo`")
 
     arango_url: str = Field(
         "",

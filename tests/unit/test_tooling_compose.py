@@ -96,8 +96,9 @@ def test_images_are_exact(compose):
     assert re.fullmatch(r"arangodb:3\.12\.\d+\.\d+", compose["services"]["arangodb"]["image"])
     assert re.fullmatch(r"prom/prometheus:v3\.\d+\.\d+", compose["services"]["prometheus"]["image"])
     assert re.fullmatch(r"grafana/grafana:\d+\.\d+\.\d+", compose["services"]["grafana"]["image"])
-    base = (PROJECT_ROOT / "docker/jupyter.Dockerfile").read_text()
-    assert re.search(r"^FROM python:3\.1[0-2]\.\d+-slim-bookworm$", base, re.MULTILINE)
+    for image in ("jupyter", "demo"):
+        base = (PROJECT_ROOT / f"docker/{image}.Dockerfile").read_text()
+        assert re.search(r"^FROM python:3\.1[0-2]\.\d+-slim-bookworm$", base, re.MULTILINE)
 
 
 @pytest.mark.parametrize("image", [TRITON_IMAGE, GPU["services"]["arangodb"]["image"]])
@@ -112,6 +113,7 @@ def test_every_port_is_published_on_the_loopback_at_the_settings_default(compose
     expected = {
         "triton": {8000: "triton_http_port", 8001: "triton_grpc_port", 8002: "triton_metrics_port"},
         "arangodb": {8529: "arango_port"},
+        "demo": {8020: "demo_port"},
     }
     for name, service in compose["services"].items():
         ports = published(service)
@@ -237,6 +239,24 @@ def test_jupyter_waits_for_nobody_and_reaches_the_servers_by_settings(compose, m
     assert settings.arango_password == "ARANGO_ROOT_PASSWORD"
     assert settings.triton_control_key == "WORKSHOP_TRITON_CONTROL_KEY"
     assert settings.precision == ("bf16" if compose is GPU else "auto"), "the server's device decides"
+
+
+@both
+def test_the_demo_is_asked_for_gets_no_keys_and_reaches_the_servers_by_settings(compose, monkeypatch):
+    demo = compose["services"]["demo"]
+    assert demo["profiles"] == ["demo"]
+    assert "depends_on" not in demo, "each tab says what it lacks"
+    assert all(volume.endswith(":ro") for volume in demo["volumes"])
+    sources = {volume.partition(":")[0] for volume in demo["volumes"]}
+    assert sources == {"./workshop", "./scripts", "./model_repository"}, "not .env, which holds the keys"
+    for name, value in demo["environment"].items():
+        monkeypatch.setenv(name, re.sub(r"\$\{(\w+):\?[^}]*\}", r"\1", str(value)))
+    settings = load_settings()
+    assert (settings.triton_host, settings.triton_grpc_port, settings.triton_metrics_port) == ("triton", 8001, 8002)
+    assert settings.effective_arango_url == "http://arangodb:8529"
+    command = re.search(r"^CMD (\[.*\])$", (PROJECT_ROOT / "docker/demo.Dockerfile").read_text(), re.MULTILINE)[1]
+    assert json.loads(command) == ["python", "scripts/demo.py", "--host", "0.0.0.0", "--port", "8020"]
+    assert "http://127.0.0.1:8020/health" in demo["healthcheck"]["test"][-1]
 
 
 def test_jupyterlab_starts_and_explains_itself_without_data_and_servers(tmp_path):

@@ -1,0 +1,167 @@
+"""What the tabs share: errors in words, what is missing, bars, and calls that leave the event loop free."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from nicegui import run, ui
+from nicegui.element import Element
+
+from workshop.demo.services import Services
+from workshop.errors import StoreSchemaError, WorkshopError, hint_for_here
+from workshop.store.connection import store_errors
+from workshop.store.queries import run_query
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something a tab needs that is not there.
+
+    Attributes:
+        what: in words.
+        remedy: what makes it, as a command.
+        model: a model that lies in the server's repository and could be loaded now; empty: none.
+    """
+
+    what: str
+    remedy: str
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One tab of the page.
+
+    Attributes:
+        name: its title.
+        icon: of Material's set.
+        missing: what it lacks, asked each time it is opened; blocks.
+        build: draws it, once for each browser; what it awaits must not block.
+    """
+
+    name: str
+    icon: str
+    missing: Callable[[Services], list[Missing]]
+    build: Callable[[Services], Awaitable[None]]
+
+
+async def in_thread(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    """Await a call that blocks; the event loop serves the other browsers meanwhile."""
+    return await run.io_bound(partial(call, *arguments, **options))
+
+
+class Latest:
+    """Tells the newest of several overlapping requests, so that a slow old answer never replaces a new one."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def begin(self) -> Callable[[], bool]:
+        """Begin a request; the result says whether it is still the newest."""
+        self._number += 1
+        return lambda mine=self._number: mine == self._number
+
+
+# --- words ----------------------------------------------------------------------------------------------------
+def heading(text: str) -> None:
+    """The heading of a part of a tab."""
+    ui.label(text).classes("heading").props("role=heading aria-level=2")
+
+
+def note(text: str) -> ui.label:
+    """A line that explains."""
+    return ui.label(text).classes("soft")
+
+
+def alert(error: Exception) -> None:
+    """An error, in the words of the library."""
+    message, _, hint = str(error).partition("\nTry: ")
+    with ui.column().classes("alert gap-1").props("role=alert"):
+        ui.label(_short(message)).classes("wrap")
+        if hint:
+            ui.label(f"Try: {hint}").classes("wrap mono")
+
+
+def _short(text: str, limit: int = 600) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} ..."
+
+
+def bar(share: float, label: str) -> None:
+    """A bar from 0 to 1, and what it stands for to those who do not see it."""
+    width = 100 * min(max(share, 0.0), 1.0)
+    with ui.element("div").classes("bar").props(f'role=img aria-label="{label}"'):
+        ui.element("div").style(f"width: {width:.1f}%")
+
+
+async def answered(container: Element, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result | None:
+    """Await a blocking call of the library; its error is shown in ``container`` and gives None."""
+    try:
+        return await in_thread(call, *arguments, **options)
+    except WorkshopError as error:
+        container.clear()
+        with container:
+            alert(error)
+        return None
+
+
+# --- what is missing ------------------------------------------------------------------------------------------
+def missing_models(services: Services, names: Iterable[str], remedy: str) -> list[Missing]:
+    """Those of some models that are not served.
+
+    Raises:
+        ServingError: the server does not answer.
+    """
+    listed = services.models()
+    known, ready = {each.name for each in listed}, {each.name for each in listed if each.state == "READY"}
+    return [
+        Missing(f"Model {name} is not served.", remedy, name if name in known else "")
+        for name in names
+        if name not in ready
+    ]
+
+
+def missing_vectors(services: Services, collection: str, remedy: str, *, products: bool = False) -> list[Missing]:
+    """The collection, if it is absent, empty or without embeddings.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    database = services.products_database if products else services.database()
+    where = f"database {database.name!r}"
+    with store_errors(f"look for collection {collection!r}"):
+        if not database.has_collection(collection) or not database.collection(collection).count():
+            return [Missing(f"Collection {collection!r} in {where} holds nothing yet.", remedy)]
+    try:
+        if run_query(database, "count_embedded", {"@collection": collection}):
+            return []
+    except StoreSchemaError:  # dropped this moment
+        pass
+    return [Missing(f"Collection {collection!r} in {where} has no embeddings yet.", remedy)]
+
+
+async def show_missing(services: Services, found: list[Missing], again: Callable[[], Awaitable[None]]) -> None:
+    """Say what is missing and what makes it; the button looks again."""
+
+    async def load(model: str, container: Element) -> None:
+        if await answered(container, _load, services, model):
+            await again()
+
+    with ui.column().classes("card").props("role=status"):
+        heading("Not here yet")
+        for missing in found:
+            ui.label(missing.what).classes("wrap")
+            ui.label(hint_for_here(missing.remedy)).classes("mono wrap")
+            if missing.model:
+                answer = ui.column().classes("w-full")
+                ui.button(f"Load {missing.model}", on_click=partial(load, missing.model, answer)).props("outline")
+        ui.button("Look again", icon="refresh", on_click=again)
+
+
+def _load(services: Services, model: str) -> bool:
+    services.triton.load_model(model)
+    return True

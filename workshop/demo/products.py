@@ -1,0 +1,267 @@
+"""The tab of products: what goes with one, why, and a new product that is recommended at once."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import numpy as np
+from nicegui import ui
+
+from workshop.demo.neighbours import around
+from workshop.demo.network import Link, Network, NetworkView, Node
+from workshop.demo.parts import (
+    Latest,
+    Missing,
+    Tab,
+    alert,
+    answered,
+    bar,
+    heading,
+    in_thread,
+    missing_models,
+    missing_vectors,
+    note,
+)
+from workshop.demo.services import Services
+from workshop.errors import DataInvalidError
+from workshop.graph.signature import PRODUCTS_MODEL
+from workshop.recommend.live_products import LiveProduct, NewProduct, add_product, remove_product
+from workshop.recommend.product_graph import PRODUCT_COLLECTIONS
+from workshop.recommend.products import Explanation
+from workshop.recommend.recommendation import Recommendation
+from workshop.triton.artefact import served_sidecar
+
+REMEDY = 'make run NOTEBOOKS="07"  (notebook 07 loads and embeds the products)'
+TYPING_PAUSE_MS = 250
+SLIDING_PAUSE_SECONDS = 0.15
+FOUND, SHOWN, EXPLAINED = 8, 8, 4
+LONGEST_TITLE = 200
+KEY_PREFIX = "demo-"
+
+
+def missing(services: Services) -> list[Missing]:
+    """The catalogue with its vectors, and the graph model."""
+    traced = 'make run NOTEBOOKS="03 04"  (notebook 04 traces it)'
+    return [
+        *missing_vectors(services, PRODUCT_COLLECTIONS.products, REMEDY, products=True),
+        *missing_models(services, [PRODUCTS_MODEL.name], traced),
+    ]
+
+
+def new_product(services: Services, title: str, bought_with: list[str]) -> NewProduct:
+    """A product of a title and some co-purchases; its features are the mean of theirs.
+
+    Raises:
+        DataInvalidError: no title, too long a one, or no co-purchase.
+    """
+    title = title.strip()
+    if not 1 <= len(title) <= LONGEST_TITLE:
+        raise DataInvalidError(f"the title has {len(title):,} characters, expected 1 to {LONGEST_TITLE}")
+    if not bought_with:
+        raise DataInvalidError("the new product has no links", hint="choose at least one product it is bought with")
+    features = np.array([services.products.product(key)["features"] for key in bought_with], dtype=np.float32)
+    return NewProduct(f"{KEY_PREFIX}{uuid.uuid4().hex[:12]}", title, features.mean(axis=0), tuple(bought_with))
+
+
+def add(services: Services, title: str, bought_with: list[str]) -> LiveProduct:
+    """Add a product and recommend with it.
+
+    Raises:
+        WorkshopError: as :func:`new_product` and :func:`workshop.recommend.live_products.add_product`.
+    """
+    product = new_product(services, title, bought_with)
+    version = served_sidecar(services.settings.model_repository, PRODUCTS_MODEL.name).version_name
+    return add_product(services.products_database, services.triton, product, (), model_version=version)
+
+
+class ProductsTab:
+    """The tab on one browser's page."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._latest, self._latest_search, self._moved = Latest(), Latest(), Latest()
+        self._key = ""
+        self._graph_weight = 0.5
+        self._titles: dict[str, str] = {}  # of everything that was on the page
+        self._partners: list[str] = []
+
+    async def build(self) -> None:
+        """Draw it with the best connected product."""
+        with ui.column().classes("card gap-3"):
+            heading("Bought together with this")
+            asked = ui.input("Part of a product's title", on_change=lambda event: self._search(event.value or ""))
+            asked.props(f"outlined clearable debounce={TYPING_PAUSE_MS}").classes("w-full")
+            asked.on("keydown.enter", lambda: self._search(asked.value or ""))
+            self._found = ui.row().classes("w-full gap-2").props('aria-label="Products found"')
+            with ui.row().classes("w-full items-center no-wrap gap-3"):
+                ui.label("alike").classes("soft")
+                slider = ui.slider(min=0, max=1, step=0.05, value=self._graph_weight)
+                slider.props('label aria-label="From likeness of vectors to co-purchases"').classes("grow")
+                slider.on_value_change(lambda event: self._weigh(float(event.value)))
+                ui.label("bought together").classes("soft")
+        with ui.row().classes("w-full items-start gap-4"):
+            self._results = ui.column().classes("gap-3 grow").style("flex-basis: 24rem").props("aria-live=polite")
+            with ui.column().classes("gap-4 grow").style("flex-basis: 22rem"):
+                self._form()
+                self._graph = ui.column().classes("w-full gap-1")
+        await self._search("")
+        best = await answered(self._found, self._services.products.find, "", limit=1)
+        if best:
+            await self._choose(best[0]["key"])
+
+    def _form(self) -> None:
+        with ui.column().classes("card gap-2"):
+            heading("Add a product")
+            note("Link it to products by the chain beside each; its features are the mean of theirs.")
+            title = ui.input("Title of the new product").props("outlined dense").classes("w-full")
+            self._chosen = ui.row().classes("w-full gap-1")
+            button = ui.button("Add it", icon="add", on_click=lambda: self._add(title.value or "", button))
+            title.on("keydown.enter", lambda: self._add(title.value or "", button))
+            self._added = ui.column().classes("w-full gap-1").props("aria-live=polite")
+        self._show_partners()
+
+    # --- a product and what goes with it ------------------------------------------------------------------------
+    async def _search(self, text: str) -> None:
+        is_newest = self._latest_search.begin()
+        rows = await answered(self._found, self._services.products.find, text, limit=FOUND)
+        if rows is None or not is_newest():
+            return
+        self._found.clear()
+        with self._found:
+            if not rows:
+                note("No product's title holds this.")
+            for row in rows:
+                self._titles[row["key"]] = row["title"]
+                button = ui.button(_short(row["title"]), on_click=lambda key=row["key"]: self._choose(key))
+                button.props("outline dense")
+
+    async def _weigh(self, weight: float) -> None:
+        self._graph_weight = weight
+        is_newest = self._moved.begin()
+        await asyncio.sleep(SLIDING_PAUSE_SECONDS)
+        if self._key and is_newest():
+            await self._choose(self._key)
+
+    async def _choose(self, key: str) -> None:
+        self._key, is_newest = key, self._latest.begin()
+        found = await answered(self._results, self._ask, key)
+        if found is None or not is_newest():
+            return
+        product, recommended, why, network = found
+        self._results.clear()
+        with self._results:
+            self._show(product, recommended, why)
+        self._graph.clear()
+        with self._graph, ui.column().classes("card gap-1"):
+            heading("Its surroundings")
+            self._graph_errors = ui.column().classes("w-full")
+            NetworkView(network, self._around)
+
+    def _ask(self, key: str) -> tuple[dict[str, Any], list[Recommendation], dict[str, Explanation], Network]:
+        recommender = self._services.products
+        product = recommender.product(key)
+        found = recommender.recommend(key, graph_weight=self._graph_weight, limit=SHOWN)
+        why = {item.key: recommender.explain(key, item.key) for item in found[:EXPLAINED]}
+        network = Network()
+        ids = PRODUCT_COLLECTIONS.id
+        network.add([Node(ids(key), product["title"], "start")], [])
+        network.add([Node(ids(item.key), item.title, "products") for item in found], [])
+        pairs = recommender.links_among([key, *(item.key for item in found)])
+        network.add([], [Link(ids(one), ids(other), "bought together") for one, other in pairs])
+        return product, found, why, network
+
+    def _show(self, product: dict[str, Any], found: list[Recommendation], why: dict[str, Explanation]) -> None:
+        self._titles[product["_key"]] = product["title"]
+        with ui.column().classes("card gap-1"):
+            with ui.row().classes("w-full items-start no-wrap"):
+                ui.label(product["title"]).classes("title wrap grow")
+                self._link_button(product["_key"])
+            category = product.get("category") or product.get("predicted_category") or "no category"
+            note(f"{category} · {product['co_purchases']} co-purchases")
+            if product["_key"].startswith(KEY_PREFIX):
+                ui.button("Remove it again", icon="delete", on_click=lambda: self._remove(product["_key"])).props(
+                    "flat"
+                )
+        for item in found:
+            self._titles[item.key] = item.title
+            with ui.column().classes("card gap-1"):
+                with ui.row().classes("w-full items-start no-wrap gap-2"):
+                    with ui.column().classes("gap-1 grow min-w-0"):
+                        ui.button(item.title, on_click=lambda key=item.key: self._choose(key)).props(
+                            "flat dense align=left"
+                        ).classes("title")
+                        note(str(item.facts["category"]))
+                    ui.label(f"{item.score:.2f}").classes("title").props('aria-label="Score"')
+                    self._link_button(item.key)
+                bar(item.score, f"Score {item.score:.2f}")
+                if item.key in why:
+                    note(str(why[item.key]).partition(": ")[2]).classes("wrap")
+
+    def _link_button(self, key: str) -> None:
+        button = ui.button(icon="add_link", on_click=lambda: self._link(key)).props("flat round dense")
+        button.props["aria-label"] = f"Link the new product to {self._titles[key]}"
+
+    async def _around(self, node_id: str) -> tuple[list[Node], list[Link]] | None:
+        database, graph = self._services.products_database, PRODUCT_COLLECTIONS.graph
+        return await answered(self._graph_errors, around, database, graph, node_id)
+
+    # --- a new product ------------------------------------------------------------------------------------------
+    def _link(self, key: str) -> None:
+        if key not in self._partners:
+            self._partners.append(key)
+        self._show_partners()
+
+    def _unlink(self, key: str) -> None:
+        self._partners.remove(key)
+        self._show_partners()
+
+    def _show_partners(self) -> None:
+        self._chosen.clear()
+        with self._chosen:
+            for key in self._partners:
+                chip = ui.chip(_short(self._titles[key]), removable=True, color="transparent").props("outline")
+                chip.on("remove", lambda _, key=key: self._unlink(key))
+            if not self._partners:
+                note("No links yet.")
+
+    async def _add(self, title: str, button: ui.button) -> None:
+        button.disable()
+        try:
+            live = await answered(self._added, add, self._services, title, list(self._partners))
+        finally:
+            button.enable()
+        if live is None:
+            return
+        self._titles[live.key] = title.strip()
+        partner = self._partners[0]
+        self._added.clear()
+        with self._added:
+            seconds = sum(live.seconds.values())
+            note(f"Embedded from {live.neighbourhood[0]} products around it; recommended after {seconds:.2f} s.")
+            ui.button(f"What goes with {_short(self._titles[partner])}?", on_click=lambda: self._choose(partner)).props(
+                "outline dense"
+            )
+        await self._choose(live.key)
+
+    async def _remove(self, key: str) -> None:
+        try:
+            await in_thread(remove_product, self._services.products_database, key)
+        except Exception as error:
+            with self._added:
+                alert(error)
+            raise
+        self._added.clear()
+        self._partners = [each for each in self._partners if each != key]
+        self._show_partners()
+        await self._search("")
+        if best := await answered(self._results, self._services.products.find, "", limit=1):
+            await self._choose(best[0]["key"])
+
+
+def _short(title: str, limit: int = 40) -> str:
+    return title if len(title) <= limit else f"{title[: limit - 1]}…"
+
+
+TAB = Tab("Products", "shopping_basket", missing, lambda services: ProductsTab(services).build())
