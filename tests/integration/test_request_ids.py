@@ -60,10 +60,10 @@ def test_the_asynchronous_client_has_the_id_too(local_stack):
 
 
 def test_many_over_one_stream_come_in_order_under_an_id_with_dots(local_stack):
-    rows = [{"values__0": np.array([[n, n]], np.float32)} for n in range(20)]
+    rows = [{"a__0": np.array([[n]], np.float32), "b__1": np.ones((1, 1), np.float32)} for n in range(20)]
     with request_id("v1.2"), TritonClient.from_settings(local_stack) as client:
-        answers = list(client.infer_many("mean", rows, one_stream=True))
-    assert [answer["mean__0"].item() for answer in answers] == list(range(20))
+        answers = list(client.infer_many("add_subtract", rows, one_stream=True))
+    assert [answer["sum__0"].item() for answer in answers] == list(range(1, 21))
 
 
 @pytest.fixture(scope="module")
