@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status top password run lab api demo test test-aqlite lint format bench docs clean distclean
+.PHONY: help setup lock check up down status top password run lab api demo test test-aqlite lint format likes bench docs clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ format: $(STAMP) ## Mend style, strip notebook outputs, refresh generated parts 
 	@$(PY) -m ruff format .
 	@$(PY) scripts/strip_notebooks.py
 	@$(PY) scripts/update_docs.py
+
+likes: setup ## Judge the movie recommender of the running stack by ratings: RATINGS=table.csv; none: a synthetic table
+	@$(PY) scripts/judge_likes.py $(if $(RATINGS),'$(RATINGS)')
 
 bench: setup ## Measure: all, or BENCH="id id"
 	@$(PY) benchmarks/run.py $(BENCH)

@@ -18,8 +18,10 @@ from arango.database import StandardDatabase
 
 from workshop import stack
 from workshop.data.movies import Movie, MovieCatalogue, load_movies
+from workshop.evaluate.likes import HYBRID, TEXT_ONLY, LikesReport, judge_by_likes, load_ratings
 from workshop.evaluate.relevance import Neighbours, random_neighbours, relevance, tfidf_neighbours
 from workshop.recommend.movie_graph import MOVIES, load_movie_graph
+from workshop.recommend.movies import MovieRecommender
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
 from workshop.store.connection import connect
@@ -48,6 +50,11 @@ def measure(ids: set[str]) -> Iterator[dict]:
             # measured on both sides of the load, so that a machine that grows busy or idle favours neither
             alone = statistics.harmonic_mean([before, embed_alone(embed, catalogue)])
             yield catalogue_efficiency(database, report, seconds, alone)
+        if ids & {"likes_hybrid", "likes_text_only"}:
+            movies = {movie.key: movie for movie in catalogue.movies}
+            recommender = MovieRecommender(database, embed, search)
+            report = judge_by_likes(recommender, load_ratings(load_settings(), catalogue.movies), movies)
+            yield from (result for result in likes(report) if result["id"] in ids)
         if "movie_relevance" in ids:
             yield movie_relevance(database, {movie.key: movie for movie in catalogue.movies})
         if "vector_recall" in ids:
@@ -121,6 +128,38 @@ def movie_relevance(database: StandardDatabase, movies: dict[str, Movie]) -> dic
         "holds": ours.genre_overlap > max(words.genre_overlap, chance.genre_overlap) and lift > max(words_lift, 1),
         "note": f"peer: TF-IDF; random {chance.genre_overlap:.4f}; shared keywords {lift:.2f} x random, TF-IDF"
         f" {words_lift:.2f} x; all {len(keys):,} movies",
+    }
+
+
+def likes(report: LikesReport) -> Iterator[dict]:
+    """Recall@10 of the films that the same people like, for the whole hybrid and for its texts alone."""
+    recall = {name: judged.quality.recall for name, judged in report.methods.items()}
+    note = f"{report.ratings}; {report.num_asked} films asked about; recall@10 and coverage: " + "; ".join(
+        f"{name} {judged.quality.recall:.3f}, {judged.coverage:.0%}" for name, judged in report.methods.items()
+    )
+    rivals = ("popularity", "genre and fame")
+    best = max(rivals, key=recall.get)
+    ahead = {rival: report.ahead(HYBRID, rival) for rival in rivals}
+    yield {
+        "id": "likes_hybrid",
+        "value": round(recall[HYBRID], 4),
+        "unit": "recall@10",
+        "peer": f"{best}: {recall[best]:.4f}",
+        "ratio": round(recall[HYBRID] / recall[best], 3),
+        "bar": "more than popularity and than genre and fame, each paired 95 % interval above 0",
+        "holds": all(interval.low > 0 for interval in ahead.values()),
+        "note": note + "; ahead by " + "; ".join(f"{interval} of {rival}" for rival, interval in ahead.items()),
+    }
+    behind = report.ahead(TEXT_ONLY, HYBRID)
+    yield {
+        "id": "likes_text_only",
+        "value": round(recall[TEXT_ONLY], 4),
+        "unit": "recall@10",
+        "peer": f"hybrid: {recall[HYBRID]:.4f}",
+        "ratio": round(recall[TEXT_ONLY] / recall[HYBRID], 3),
+        "bar": "less than the hybrid, the paired 95 % interval below 0: the other terms earn their place",
+        "holds": behind.high < 0,
+        "note": f"text only less hybrid {behind}; {report.ratings}",
     }
 
 

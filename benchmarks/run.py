@@ -57,7 +57,14 @@ MODULES: dict[str, tuple[str, ...]] = {
         "aqlite_vectors_insert",
         "aqlite_vectors_memory",
     ),
-    "bench_movies": ("catalogue_efficiency", "movie_relevance", "vector_recall", "vector_latency"),
+    "bench_movies": (
+        "catalogue_efficiency",
+        "likes_hybrid",
+        "likes_text_only",
+        "movie_relevance",
+        "vector_recall",
+        "vector_latency",
+    ),
     "bench_graphsage": (
         "mini_accuracy",
         "mini_methods",

@@ -112,6 +112,13 @@ class Settings(BaseSettings):
 
     movies_csv: Path | None = Field(None, description="Own table of movies, instead of the pinned TMDB 5000")
     credits_csv: Path | None = Field(None, description="Own table of credits that goes with it")
+    ratings_csv: Path | None = Field(
+        None, description="Own table of film ratings (user, item, rating, time) to judge by; empty: a synthetic one"
+    )
+    ratings_columns: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description='Other names of its columns, as JSON: `{"userId": "user", "title": "item"}`',
+    )
     data_size: DataSize = Field("default", description="How much data the notebooks use")
     allow_large_downloads: bool = Field(False, description="Permit downloading ogbn-products (1.4 GB) for size full")
     precision: Precision = Field("auto", description="Precision of traced text models; auto is bf16 where it is fast")
@@ -120,9 +127,9 @@ class Settings(BaseSettings):
     vit_model: str = Field("", description="Hub name or folder of a vision transformer; empty: the digits' checkpoint")
     image_model: str = Field("", description="torchvision:NAME or timm:NAME; empty: the installed EfficientNet-Lite0")
 
-    @field_validator("triton_headers", mode="before")
+    @field_validator("triton_headers", "ratings_columns", mode="before")
     @classmethod
-    def _headers_of_json(cls, value: object) -> object:
+    def _texts_of_json(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         try:

@@ -11,6 +11,7 @@ from movie_world import PlainMovies, fresh_database, local_embedder, unit
 
 from workshop import stack
 from workshop.data.movies import load_movies
+from workshop.data.synthetic_ratings import synthetic_ratings
 from workshop.errors import (
     DataInvalidError,
     DataMissingError,
@@ -20,6 +21,7 @@ from workshop.errors import (
     StoreSchemaError,
 )
 from workshop.evaluate.baskets import weight_grid
+from workshop.evaluate.likes import OURS, ask_for_films, judge_by_likes
 from workshop.evaluate.relevance import choose_weights, left_out_terms, ranked, relevance
 from workshop.recommend.movie_graph import (
     MOVIE_COLLECTIONS,
@@ -414,6 +416,22 @@ def test_a_judge_has_no_part_in_the_candidates_it_judges(exact, plain):
         chosen = choose_weights(candidates, movies, judge, grid, 5)
         marks = {weights: relevance(ranked(candidates, weights, 5), movies).by(judge).mean() for weights in grid}
         assert marks[chosen] == max(marks.values()) > min(marks.values())
+
+
+def test_likes_judge_the_served_recommender(exact, plain):
+    """On likes made up from genres, time and renown; the recommender was not shown them."""
+    movies = {movie.key: movie for movie in plain.catalogue.movies}
+    report = judge_by_likes(exact, synthetic_ratings(plain.catalogue.movies), movies, most_asked=120)
+    assert report.num_asked == 120
+    for rival in ("popularity", "genre and fame", "text only", "graph only"):
+        assert report.ahead("hybrid", rival).low > 0, report.table()
+    table = report.table()
+    assert set(table.index) == {*OURS, "popularity", "genre and fame", "item-kNN", "EASE"}
+    assert list(table.columns) == ["recall@10", "NDCG@10", "coverage", "hybrid finds more by"]
+    # the lists are those that the served query gives, without what the table does not hold
+    found = exact.recommend(liked=[movies["27205"].key], weights=OURS["hybrid"], limit=40)
+    candidates = ask_for_films(exact, ["27205"])["27205"]
+    assert [(item.key, item.score) for item in candidates[:40]] == [(item.key, item.score) for item in found]
 
 
 def test_a_rare_keyword_counts_less_than_a_director_of_several_movies(exact):

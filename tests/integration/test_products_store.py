@@ -16,7 +16,7 @@ from workshop.recommend.product_graph import (
     check_catalogue,
     load_product_graph,
 )
-from workshop.recommend.products import ProductRecommender
+from workshop.recommend.products import ProductRecommender, ProductWeights
 from workshop.settings import load_settings
 from workshop.store.bulk import upsert
 from workshop.store.connection import connect
@@ -27,6 +27,7 @@ CATEGORY = [0, 1, 0, 0, 2, 2, 0]
 LINKS = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3), (0, 4), (3, 6)]
 ANGLES = [0, 20, 12, 40, 90, 5, 30]
 M, BEANS, FROTHER, MUG, LAMP, VASE, KETTLE = (f"p{i}" for i in range(7))
+PLAIN = ProductWeights(popularity=0, complement=0)
 
 
 def catalogue() -> ProductGraph:
@@ -164,7 +165,7 @@ def test_co_purchased_puts_the_best_connected_first(recommender):
 
 
 def test_graph_alone_ranks_co_purchases_first_and_finds_two_hops(recommender):
-    found = recommender.recommend(M, graph_weight=1.0)
+    found = recommender.recommend(M, graph_weight=1.0, weights=PLAIN)
     assert set(keys(found[:4])) == {BEANS, FROTHER, MUG, LAMP}
     assert found[0].key == FROTHER, "bought with the beans and the mug too"
     assert all(item.facts["bought_together"] for item in found[:4])
@@ -174,15 +175,47 @@ def test_graph_alone_ranks_co_purchases_first_and_finds_two_hops(recommender):
 
 
 def test_embedding_alone_is_the_cosine(recommender):
-    found = recommender.recommend(M, graph_weight=0.0)
+    found = recommender.recommend(M, graph_weight=0.0, weights=PLAIN)
     assert keys(found) == [VASE, FROTHER, BEANS, KETTLE, MUG, LAMP]
     assert [item.score for item in found] == pytest.approx([item.terms["similarity"] for item in found])
 
 
 def test_hybrid_adds_both_parts(recommender):
-    for item in recommender.recommend(M, graph_weight=0.3):
+    for item in recommender.recommend(M, graph_weight=0.3, weights=PLAIN):
         assert item.score == pytest.approx(0.3 * item.terms["graph_score"] + 0.7 * item.terms["similarity"])
         assert 0 <= item.terms["graph_score"] <= 1
+
+
+@pytest.mark.parametrize("weights", [None, PLAIN, ProductWeights(0.7, 0.4, 0.1)], ids=str)
+def test_every_term_counts_and_is_a_reason(recommender, database, weights):
+    counted = weights or ProductWeights()
+    found = recommender.recommend(M, weights=weights, bought=[FROTHER, "no such product"])
+    documents = {document["_key"]: document for document in database.collection("products")}
+    best_selling = max(documents[item.key]["co_purchases"] for item in found)
+    partners = [documents[item.key]["category"] for item in found if item.facts["bought_together"]]
+    for item in found:
+        known = documents[item.key]
+        popularity = np.log1p(known["co_purchases"]) / np.log1p(best_selling)
+        complement = partners.count(known["category"]) / len(partners)
+        assert item.terms["popularity"] == pytest.approx(popularity)
+        assert item.terms["complement"] == pytest.approx(complement)
+        assert item.terms["repetition"] == (item.key == FROTHER)
+        assert item.score == pytest.approx(
+            (item.terms["graph_score"] + item.terms["similarity"]) / 2
+            + counted.popularity * popularity
+            + counted.complement * complement
+            - counted.repetition * (item.key == FROTHER)
+        )
+        assert sum(reason.weight for reason in item.reasons) == pytest.approx(item.score)
+
+
+def test_what_was_bought_already_comes_last(recommender):
+    first = keys(recommender.recommend(M))[0]
+    assert keys(recommender.recommend(M, bought=[first]))[-1] == first
+    assert keys(recommender.recommend(M, bought=[first], weights=ProductWeights(repetition=0)))[0] == first
+    for value in (-1, float("nan"), None):
+        with pytest.raises(DataInvalidError, match="weights: popularity is"):
+            ProductWeights(popularity=value)
 
 
 def test_isolated_product_is_served_by_its_embedding(recommender):

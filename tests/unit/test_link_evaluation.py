@@ -9,11 +9,13 @@ from workshop.evaluate.links import (
     HeldOutLinks,
     by_links,
     by_popularity,
+    by_terms,
     by_vectors,
     evaluate_links,
     evaluate_mixtures,
     hold_out_links,
 )
+from workshop.recommend.products import ProductWeights
 
 PRODUCTS = 200
 
@@ -112,3 +114,17 @@ def test_mixtures_are_those_of_the_query(held_out):
 def test_a_graph_of_which_nothing_can_be_held_out_is_refused():
     with pytest.raises(DataInvalidError, match="none of 4 products has a link that is held out and another"):
         hold_out_links(np.array([[0], [1]]), 4)
+
+
+def test_all_terms_of_the_query_add_up():
+    """0 is linked to 1 and 2, which are of categories 1 and 0; 3 has most links among the products left."""
+    known, category = known_graph(), np.array([0, 1, 0, 1, 0, 1])
+    asked, zeros = np.array([0]), by_vectors(np.zeros((6, 2)))
+    weights = ProductWeights(popularity=0.5, complement=0.25)
+    scores = by_terms(by_links(known), zeros, known, category, weights)(asked)[0]
+    links = by_links(known)(asked)[0] / 4
+    degree = np.array([2, 2, 3, 2, 1, 0])
+    expected = links + 0.5 * np.log1p(degree) / np.log1p(3) + 0.25 * np.full(6, 0.5)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    nothing = by_terms(by_links(known), zeros, known, category, ProductWeights(0, 0))(asked)[0]
+    np.testing.assert_allclose(nothing, links, rtol=1e-6)

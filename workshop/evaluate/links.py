@@ -16,6 +16,7 @@ from workshop.errors import DataInvalidError
 from workshop.evaluate.baskets import Quality
 from workshop.evaluate.metrics import ndcg_at_k, recall_at_k
 from workshop.recommend.baskets import best_first
+from workshop.recommend.products import ProductWeights
 
 LinkScorer = Callable[[np.ndarray], np.ndarray]
 """Takes products, int64 ``[b]``; returns how well every product goes with each, float ``[b, products]``."""
@@ -109,6 +110,36 @@ def by_vectors(vectors: np.ndarray) -> LinkScorer:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = (vectors / np.where(norms > 0, norms, 1.0)).astype(np.float32)
     return lambda asked: unit[asked] @ unit.T
+
+
+def by_terms(
+    links: LinkScorer,
+    vectors: LinkScorer,
+    known: sp.csr_matrix,
+    category: np.ndarray,
+    weights: ProductWeights,
+    graph_weight: float = 0.5,
+) -> LinkScorer:
+    """The score of ``product_recommend.aql`` with all its terms, over every product instead of candidates.
+
+    Args:
+        links: as for :func:`evaluate_mixtures`.
+        vectors: likewise.
+        known: the links that may be used, ``[products, products]`` of zeros and ones.
+        category: of each product, int64 ``[products]``.
+        weights: of popularity and complement; nobody has bought anything yet, so nothing is repeated.
+        graph_weight: of links against vectors.
+    """
+    degree = np.asarray(known.sum(axis=1)).ravel()
+    popularity = (np.log1p(degree) / max(np.log1p(degree.max()), 1e-9)).astype(np.float32)
+    members = sp.csr_matrix((np.ones(len(category)), (np.arange(len(category)), category)))
+    complement = sp.csr_matrix(sp.diags(1 / np.maximum(degree, 1)) @ known @ members).astype(np.float32)
+
+    def score(asked: np.ndarray) -> np.ndarray:
+        mixed = graph_weight * links(asked) / 2 + (1 - graph_weight) * vectors(asked)
+        return mixed + weights.popularity * popularity + weights.complement * complement[asked].toarray()[:, category]
+
+    return score
 
 
 def evaluate_links(scorer: LinkScorer, held_out: HeldOutLinks, k: int = 10) -> Quality:
