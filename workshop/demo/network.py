@@ -101,6 +101,7 @@ class Network:
                     "draggable": True,
                     "top": 40,
                     "bottom": 20,
+                    "preserveAspect": "contain",
                     "left": "6%",
                     "right": "24%",  # room for the labels
                     "label": {"show": True, "position": "right", "width": 130, "overflow": "truncate"},
