@@ -79,6 +79,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bench_packages": ("client_import", "setup_warm", "aqlite_wheel"),
     "bench_notebooks": ("prose_literals", "exercise_refusals"),
     "bench_demo": ("demo_start", "demo_first_result", "demo_memory"),
+    "bench_room": ("docs_build", "two_hour_path"),
     "bench_run": ("warm_run",),
 }
 ALL_IDS = tuple(name for names in MODULES.values() for name in names)
