@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status top password run lab api demo test test-aqlite lint format likes bench docs clean distclean
+.PHONY: help setup lock check up down status top password run lab api demo test test-aqlite lint format likes bench docs slides clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,10 @@ bench: setup ## Measure: all, or BENCH="id id"
 docs: setup ## The site of the newest whole run, in site/html; checked page by page where Chromium is installed
 	@$(PY) scripts/build_docs.py
 	@if command -v chromium >/dev/null; then $(PY) scripts/check_docs.py; fi
+
+slides: setup ## Slides of the newest whole run, in site/slides; gone through where Chromium is installed
+	@$(PY) scripts/build_slides.py
+	@if command -v chromium >/dev/null; then $(PY) scripts/check_slides.py; fi
 
 clean: ## Remove caches, runs and generated weights; data and .venv stay
 	@if [ -x $(PY) ]; then $(PY) scripts/stack.py down; fi

@@ -43,7 +43,7 @@ def problems(site: Path, chromium: str) -> list[str]:
     found: list[str] = []
     with browsing(chromium) as page:
         page.on("pageerror", lambda error: found.append(f"script error: {error}"))
-        page.on("request", lambda request: found.extend(_outside(request)))
+        page.on("request", lambda request: found.extend(outside(request)))
         for path in sorted(site.resolve().rglob("*.html")):
             found.clear()
             page.goto(path.as_uri())
@@ -61,7 +61,8 @@ def search_hits(site: Path, chromium: str, words: str) -> list[str]:
         return page.locator("#search-results li a").all_inner_texts()
 
 
-def _outside(request: Request) -> list[str]:
+def outside(request: Request) -> list[str]:
+    """A line for a request that leaves this machine."""
     return [] if request.url.startswith(("file:", "data:", "blob:", "about:")) else [f"network: {request.url[:80]}"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -9,10 +11,13 @@ import sys
 
 import nbformat
 import pytest
-from nbformat.v4 import new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
+from scripts import build_slides
 from scripts.build_docs import build, gather, newest_run, timings
 from scripts.check_docs import find_chromium, problems
+from scripts.check_slides import slide_problems
 from workshop.errors import RunnerError
 from workshop.runner.html import export_html
 from workshop.runner.index import load_index
@@ -30,7 +35,7 @@ def unexecuted_run(tmp_path_factory):
     run.mkdir()
     for name in NAMES:
         shutil.copyfile(PROJECT_ROOT / "notebooks" / f"{name}.ipynb", run / f"{name}.ipynb")
-    notebooks = [{"name": name, "status": "passed", "seconds": 10.0} for name in NAMES]
+    notebooks = [{"name": name, "status": "passed", "seconds": 10.0, "figures": {"recall": 0.5}} for name in NAMES]
     report = {"data_size": "tiny", "machine": "a machine", "python": "3.11", "notebooks": notebooks}
     (run / "report.json").write_text(json.dumps(report))
     return run
@@ -83,3 +88,66 @@ def test_the_site_builds_without_a_warning_and_shows_without_a_network(unexecute
 def test_what_a_reader_would_stumble_over_is_named(tmp_path, body, problem):
     (tmp_path / "page.html").write_text(f"<html><body>{body}<pre>$$ in code is fine</pre></body></html>")
     assert any(f"page.html: {problem}" in line for line in problems(tmp_path, find_chromium()))
+
+
+# --- slides -----------------------------------------------------------------------------------------------------
+def drawn(width: int, height: int, *tags: str):
+    """A cell that shows a picture of a size."""
+    encoded = io.BytesIO()
+    Image.new("RGB", (width, height)).save(encoded, "PNG")
+    data = {"image/png": base64.b64encode(encoded.getvalue()).decode()}
+    return new_code_cell("draw()", outputs=[new_output("display_data", data=data)], metadata={"tags": list(tags)})
+
+
+def example(*cells):
+    opening = new_markdown_cell("# A lesson\n\n- read [a page](../README.md);\n- run it.")
+    return new_notebook(cells=[opening, *cells, new_markdown_cell("## Exercises"), drawn(9, 9)])
+
+
+def test_slides_show_the_tagged_picture_else_the_last_and_the_text_that_reads_it():
+    first = [new_markdown_cell("## 1. One"), drawn(3, 2), new_markdown_cell("The *first* one. It rises.")]
+    second = [new_markdown_cell("## 2. Two"), drawn(5, 2), new_markdown_cell("$$x$$\n\n- a list\n\nThe second.")]
+    lesson = build_slides.lesson(example(*first, *second))
+    assert lesson.goals == ("read a page;", "run it.")
+    assert (lesson.heading, lesson.reading) == ("Two", "The second.")
+    assert Image.open(io.BytesIO(lesson.picture[0])).size == (5, 2)
+    first[1].metadata["tags"] = ["slide"]
+    lesson = build_slides.lesson(example(*first, *second))
+    assert (lesson.heading, lesson.reading) == ("One", "The *first* one. It rises.")
+
+
+def test_a_lesson_without_a_picture_has_its_last_text():
+    lesson = build_slides.lesson(example(new_markdown_cell("## 1. One\n\nAll of it.")))
+    assert (lesson.picture, lesson.heading, lesson.reading) == (None, "One", "All of it.")
+
+
+def test_readings_are_whole_sentences():
+    text = "One is short. " + "Two is long " * 9 + "and ends. Three."
+    assert build_slides.opening_sentences(text, 60) == "One is short."
+    assert build_slides.opening_sentences(text, 200).endswith("and ends. Three.")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the slides are built with Python 3.11 or newer")
+@needs_chromium
+def test_the_slides_of_all_notebooks_fit_and_show_without_a_network(unexecuted_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(unexecuted_run, run)
+    notebook = nbformat.read(run / f"{NAMES[0]}.ipynb", 4)
+    notebook.cells.insert(1, drawn(3000, 2000))
+    nbformat.write(notebook, run / f"{NAMES[0]}.ipynb")
+    build_slides.deck(run, load_index().notebook, tmp_path / "source")
+    assert build_slides.build(tmp_path / "source", tmp_path / "slides") == 0
+    count, wrong = slide_problems(tmp_path / "slides" / "index.html", find_chromium())
+    assert wrong == []
+    assert count == 2 + 2 * len(NAMES)  # a title, two a notebook, and one picture
+
+    page = (tmp_path / "slides" / "index.html").read_text()
+    for old, new in (("<h3>", '<h3 style="height: 800px">'), ('.png"', '.gone"'), ("</h1>", "</h1>\\frac{a}{b}")):
+        assert old in page
+        page = page.replace(old, new, 1)
+    (tmp_path / "slides" / "faulty.html").write_text(page)
+    _, wrong = slide_problems(tmp_path / "slides" / "faulty.html", find_chromium())
+    assert len(wrong) == 3
+    for problem in ("raw TeX", "picture does not show", "pixels too high"):
+        assert any(problem in line for line in wrong), problem
