@@ -65,7 +65,7 @@ def test_a_model_in_the_repository_that_is_not_loaded_is_not_ready_and_another_i
     with pytest.raises(ModelNotFoundError, match="model 'nobody' is not in the repository"):
         client.load_model("nobody")
     with pytest.raises(ModelNotFoundError, match="model 'nobody' is not in the repository"):
-        client.seconds("nobody")
+        client.server_time("nobody")
 
 
 def test_what_answers_and_is_no_triton_is_said_so():

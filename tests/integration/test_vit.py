@@ -107,9 +107,9 @@ def test_a_wrong_size_into_the_second_step_is_refused(client):
 
 
 def test_the_server_says_who_spent_the_time(client):
-    before = {model: client.seconds(model)["infer"] for model in MODELS}
+    before = {model: client.server_time(model).seconds["infer"] for model in MODELS}
     client.infer("ensemble_vit", {"image": np.zeros((8, 8, 8, 3), np.uint8)})
-    after = {model: client.seconds(model)["infer"] for model in MODELS}
+    after = {model: client.server_time(model).seconds["infer"] for model in MODELS}
     assert after["vit"] > before["vit"]
     assert after["vit_preprocessing"] > before["vit_preprocessing"]
     assert after["python_vit"] == before["python_vit"]

@@ -77,7 +77,7 @@ def test_every_question_to_a_silent_server_has_the_clients_limit(silent, protoco
     questions = (
         lambda client: client.models(),
         lambda client: client.signature("any"),
-        lambda client: client.seconds("any"),
+        lambda client: client.server_time("any"),
         lambda client: client.load_model("any"),
         lambda client: client.unload_model("any"),
     )

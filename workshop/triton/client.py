@@ -36,9 +36,10 @@ from workshop.triton.calls import (
 from workshop.triton.connection import connect
 from workshop.triton.endpoint import Endpoint, ProtocolName, Tls
 from workshop.triton.failures import absence, silent, translate, unready, without_index
+from workshop.triton.server_time import ServerTime, read_server_time
 from workshop.triton.signature import ModelSignature, read_signature
 from workshop.triton.tensors import prepare_inputs
-from workshop.triton.transport import ModelState, Parameters, Pending, Request, Streamed
+from workshop.triton.transport import ModelState, Parameters, Pending, Request, Streamed, override
 
 if TYPE_CHECKING:
     from tritonclient.grpc import model_config_pb2 as pb
@@ -154,22 +155,13 @@ class TritonClient:
         """Every model in the server's repository, with its state and, where it failed, the reason."""
         return self._retried(lambda: self._transport.index(self.timeout), "repository index")
 
-    def seconds(self, model: str) -> dict[str, float]:
-        """Seconds a model has spent on requests so far: in ``queue``, reading ``input``, ``infer`` and ``output``.
-
-        Triton's statistics extension:
-        https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
-        """
-        found = self._about(
-            model, lambda: self._transport.statistics(model, self.timeout), f"statistics of model {model!r}"
+    def server_time(self, model: str) -> ServerTime:
+        """What a model did since it was loaded, by Triton's own statistics: requests, batches, and where time went."""
+        return read_server_time(
+            self._about(
+                model, lambda: self._transport.statistics(model, self.timeout), f"statistics of model {model!r}"
+            )
         )
-        spent = dict.fromkeys(("queue", "input", "infer", "output"), 0.0)
-        for entry in found.get("model_stats", []):
-            durations = entry.get("inference_stats", {})
-            for name in spent:
-                key = name if name == "queue" else f"compute_{name}"
-                spent[name] += int(durations.get(key, {}).get("ns", 0)) / 1e9
-        return spent
 
     def wait_ready(self, *models: str, timeout: float = 60.0) -> None:
         """Wait until the server is live and the models are ready.
@@ -201,8 +193,17 @@ class TritonClient:
             raise problem
         return False
 
-    def load_model(self, model: str) -> None:
+    def load_model(
+        self, model: str, config: pb.ModelConfig | None = None, files: Mapping[str, bytes] | None = None
+    ) -> None:
         """Load a model, or load it again after its files changed; other models keep serving.
+
+        Args:
+            model: name of the model in the repository.
+            config: serve it by this configuration instead of the repository's, whose files stay as they are. Triton
+                keeps it until the model is unloaded: a load without one does not bring the repository's back.
+            files: with ``config``, the model's files by their place in its folder, such as ``1/model.pt``, instead of
+                the repository's; the model need not be in the repository then.
 
         Raises:
             ModelNotFoundError: the repository has no such model.
@@ -211,9 +212,9 @@ class TritonClient:
         self._signatures.clear()  # an ensemble takes the models of its steps along
         asked = f"loading model {model!r}"
         try:
-            self._once(lambda: self._transport.load(model, self.timeout), asked)
+            self._once(lambda: self._transport.load(model, override(config, files), self.timeout), asked)
         except InferenceError as error:  # the server has no code of its own for a model that it cannot load
-            problem = self._absence(error, model)
+            problem = error if files else self._absence(error, model)
             raise ModelNotReadyError(str(error)) if problem is error else problem from error
 
     def unload_model(self, model: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import islice
@@ -75,8 +75,8 @@ class GrpcTransport:
     def statistics(self, model: str, timeout: float) -> dict:
         return self._client.get_inference_statistics(model, headers=self._headers, as_json=True, client_timeout=timeout)
 
-    def load(self, model: str, timeout: float) -> None:
-        self._client.load_model(model, headers=self._control, client_timeout=timeout)
+    def load(self, model: str, instead: Mapping[str, object], timeout: float) -> None:
+        self._client.load_model(model, headers=self._control, client_timeout=timeout, **instead)
 
     def unload(self, model: str, timeout: float) -> None:
         self._client.unload_model(model, headers=self._control, client_timeout=timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -111,8 +111,9 @@ class HttpTransport:
             timeout, lambda: self._client.get_inference_statistics(model, headers=self._endpoint.http_headers())
         )
 
-    def load(self, model: str, timeout: float) -> None:
-        self._within(timeout, lambda: self._client.load_model(model, headers=self._endpoint.http_headers(control=True)))
+    def load(self, model: str, instead: Mapping[str, object], timeout: float) -> None:
+        headers = self._endpoint.http_headers(control=True)
+        self._within(timeout, lambda: self._client.load_model(model, headers=headers, **instead))
 
     def unload(self, model: str, timeout: float) -> None:
         self._within(

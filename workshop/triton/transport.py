@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
+from google.protobuf import json_format
 from tritonclient.utils import np_to_triton_dtype
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Transport(Protocol):
     def statistics(self, model: str, timeout: float) -> dict:
         """What the server counted for a model, as the statistics extension lays it out."""
 
-    def load(self, model: str, timeout: float) -> None:
-        """Load or reload a model."""
+    def load(self, model: str, instead: Mapping[str, object], timeout: float) -> None:
+        """Load or reload a model; ``instead`` of the repository's, what :func:`override` gives."""
 
     def unload(self, model: str, timeout: float) -> None:
         """Unload a model."""
@@ -108,6 +109,16 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close the connection."""
+
+
+def override(config: pb.ModelConfig | None, files: Mapping[str, bytes] | None) -> dict[str, object]:
+    """What the client library's load call takes for a model that is not served as the repository has it."""
+    if config is None:
+        return {}
+    return {
+        "config": json_format.MessageToJson(config, preserving_proto_field_name=True),
+        "files": {f"file:{place}": content for place, content in (files or {}).items()},
+    }
 
 
 def arguments(module: object, request: Request) -> dict[str, object]:
