@@ -421,16 +421,16 @@ def test_a_judge_has_no_part_in_the_candidates_it_judges(exact, plain):
 def test_likes_judge_the_served_recommender(exact, plain):
     """On likes made up from genres, time and renown; the recommender was not shown them."""
     movies = {movie.key: movie for movie in plain.catalogue.movies}
-    report = judge_by_likes(exact, synthetic_ratings(plain.catalogue.movies), movies, most_asked=120)
-    assert report.num_asked == 120
+    report = judge_by_likes(exact, synthetic_ratings(plain.catalogue.movies), movies, most_asked=60)
+    assert report.num_asked == 60
     for rival in ("popularity", "genre and fame", "text only", "graph only"):
         assert report.ahead("hybrid", rival).low > 0, report.table()
     table = report.table()
     assert set(table.index) == {*OURS, "popularity", "genre and fame", "item-kNN", "EASE"}
     assert list(table.columns) == ["recall@10", "NDCG@10", "coverage", "hybrid finds more by"]
     # the lists are those that the served query gives, without what the table does not hold
-    found = exact.recommend(liked=[movies["27205"].key], weights=OURS["hybrid"], limit=40)
-    candidates = ask_for_films(exact, ["27205"])["27205"]
+    found = exact.recommend(liked=[movies["27205"].key], weights=OURS["hybrid"], limit=40, pool=150)
+    candidates = ask_for_films(exact, ["27205"], pool=150)["27205"]
     assert [(item.key, item.score) for item in candidates[:40]] == [(item.key, item.score) for item in found]
 
 
