@@ -28,7 +28,8 @@ def mounts(service: str) -> dict[str, Path]:
 
 
 def test_only_who_asks_for_the_profile_gets_it():
-    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"prometheus", "grafana"}
+    with_profile = {name for name, service in SERVICES.items() if service.get("profiles") == ["monitoring"]}
+    assert with_profile == {"prometheus", "grafana"}
 
 
 def test_prometheus_asks_the_servers_of_the_compose_file_with_a_secret():
