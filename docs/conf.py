@@ -36,7 +36,8 @@ apidoc_modules = [
 ]
 napoleon_use_ivar = True  # a dataclass says its fields twice otherwise
 autodoc_typehints = "description"
-autodoc_mock_imports = ["triton_python_backend_utils"]
+# nicegui: autodoc imports with TYPE_CHECKING set, under which the models of its web framework cannot be built
+autodoc_mock_imports = ["nicegui", "triton_python_backend_utils"]
 suppress_warnings = ["mystnb.unknown_mime_type", "ref.python", "autodoc.mocked_object"]
 
 
