@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -99,9 +97,9 @@ def two_hour_path() -> dict:
 
 def _committed_repository(folder: Path) -> Path:
     """The model repository as a checkout has it, without anything traced."""
-    archive = subprocess.run(
-        ["git", "archive", "HEAD", "model_repository"], cwd=PROJECT_ROOT, capture_output=True, check=True
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "model_repository"], cwd=PROJECT_ROOT, capture_output=True, check=True
     ).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    export = ["git", "checkout-index", "-z", "--stdin", f"--prefix={folder}/"]
+    subprocess.run(export, cwd=PROJECT_ROOT, input=names, check=True)
     return folder / "model_repository"
