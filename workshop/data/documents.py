@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workshop.data.orders import Orders
-from workshop.data.tables import read_table, table_name
+from workshop.data.tables import read_columns, table_name
 from workshop.errors import DataInvalidError
 
 REQUIRED_COLUMNS = ("product_id", "text")
@@ -54,13 +54,9 @@ def read_documents(
             or the file is not in ``encoding``; the message says in how many rows, and which is the first.
     """
     name = table_name(source, "documents")
-    table = read_table(source, name, encoding).rename(columns=rename or {})
-    missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
-    if missing:
-        raise DataInvalidError(
-            f"{name}: column {' and '.join(missing)} missing; found {', '.join(map(str, table.columns))}",
-            hint='rename={"your column": "text"}',
-        )
+    table = read_columns(
+        source, name, encoding, required=REQUIRED_COLUMNS, rename=rename, hint='rename={"your column": "text"}'
+    )
     if table.empty:
         raise DataInvalidError(f"{name}: no rows below the header")
     faults = {

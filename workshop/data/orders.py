@@ -21,7 +21,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch_geometric.data import Data
 
 from workshop.data.fetch import locate
-from workshop.data.tables import read_table, table_name
+from workshop.data.tables import read_columns, table_name
 from workshop.errors import DataCorruptError, DataInvalidError
 from workshop.settings import Settings
 
@@ -93,13 +93,9 @@ def read_orders(
             ``encoding``; the message says where.
     """
     name = table_name(source, "orders")
-    table = read_table(source, name, encoding).rename(columns=rename or {})
-    missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
-    if missing:
-        raise DataInvalidError(
-            f"{name}: column {' and '.join(missing)} missing; found {', '.join(map(str, table.columns))}",
-            hint='rename={"your column": "order_id"}',
-        )
+    table = read_columns(
+        source, name, encoding, required=REQUIRED_COLUMNS, rename=rename, hint='rename={"your column": "order_id"}'
+    )
     empty = table[list(REQUIRED_COLUMNS)].eq("").any(axis=1)
     if empty.any():
         line = int(np.flatnonzero(empty)[0]) + 2

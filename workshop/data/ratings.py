@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from workshop.data.movies import Movie
-from workshop.data.tables import read_table, table_name
+from workshop.data.tables import read_columns, table_name
 from workshop.errors import DataInvalidError
 
 logger = logging.getLogger(__name__)
@@ -90,12 +90,14 @@ def read_ratings(
             ``LEAST_USERS`` users or ``LEAST_FILMS`` films are left after matching; the message says where or how many.
     """
     name = table_name(source, "ratings")
-    table = read_table(source, name, encoding).rename(columns=dict(rename or {}))
-    if missing := [column for column in COLUMNS if column not in table.columns]:
-        raise DataInvalidError(
-            f"{name}: column {' and '.join(missing)} missing; found {', '.join(map(str, table.columns))}",
-            hint="""name yours: WORKSHOP_RATINGS_COLUMNS='{"your column": "item"}'""",
-        )
+    table = read_columns(
+        source,
+        name,
+        encoding,
+        required=COLUMNS,
+        rename=rename,
+        hint="""name yours: WORKSHOP_RATINGS_COLUMNS='{"your column": "item"}'""",
+    )
     if table.empty:
         raise DataInvalidError(f"{name}: no ratings below the header", hint="one row a rating: user,item,rating,time")
     table = table.assign(rating=_ratings(table["rating"], name), time=_times(table["time"], name))

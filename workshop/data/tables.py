@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -38,3 +39,34 @@ def read_table(source: Path | str | IO[bytes], name: str, encoding: str) -> pd.D
         ) from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise DataInvalidError(f"{name} is not a CSV table: {error}") from error
+
+
+def read_columns(
+    source: Path | str | IO[bytes],
+    name: str,
+    encoding: str,
+    *,
+    required: Sequence[str],
+    rename: Mapping[str, str] | None,
+    hint: str,
+) -> pd.DataFrame:
+    """As :func:`read_table`, with columns under their own names and the required ones there.
+
+    Args:
+        source: as for :func:`read_table`.
+        name: as for :func:`read_table`.
+        encoding: as for :func:`read_table`.
+        required: names of columns.
+        rename: other names of columns in the file, ``{"name in the file": "name above"}``.
+        hint: how to say what a missing column is called in the file.
+
+    Raises:
+        DataMissingError: there is no such file.
+        DataInvalidError: it is not a CSV table in ``encoding``, or lacks a required column.
+    """
+    table = read_table(source, name, encoding).rename(columns=dict(rename or {}))
+    if missing := [column for column in required if column not in table.columns]:
+        raise DataInvalidError(
+            f"{name}: column {' and '.join(missing)} missing; found {', '.join(map(str, table.columns))}", hint=hint
+        )
+    return table

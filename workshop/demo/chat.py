@@ -13,6 +13,7 @@ from workshop.demo.services import Services
 from workshop.errors import DataInvalidError, WorkshopError
 from workshop.text.generation.signatures import STREAM_SUFFIX
 from workshop.text.generation.smollm2 import NAME
+from workshop.triton.transport import ModelState
 
 REMEDY = (
     "python scripts/create_repository.py  (places SmolLM2, as notebook 09 explains), then load its streaming twin below"
@@ -23,21 +24,25 @@ TURNS_KEPT = 8
 MOST_TOKENS = 200
 
 
+def _streaming(services: Services) -> list[ModelState]:
+    return [each for each in services.models() if each.name.endswith(STREAM_SUFFIX)]
+
+
 def generators(services: Services) -> list[str]:
     """Streaming models that are served.
 
     Raises:
         ServingError: the server does not answer.
     """
-    return [each.name for each in services.models() if each.state == "READY" and each.name.endswith(STREAM_SUFFIX)]
+    return [each.name for each in _streaming(services) if each.state == "READY"]
 
 
 def missing(services: Services) -> list[Missing]:
     """Any generator that streams."""
-    if generators(services):
+    placed = _streaming(services)
+    if any(each.state == "READY" for each in placed):
         return []
-    placed = [each.name for each in services.models() if each.name.endswith(STREAM_SUFFIX)]
-    return [Missing("No generator is served that streams.", REMEDY, placed[0] if placed else "")]
+    return [Missing("No generator is served that streams.", REMEDY, placed[0].name if placed else "")]
 
 
 class ChatTab:

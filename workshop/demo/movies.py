@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
 from nicegui import ui
@@ -10,6 +9,7 @@ from nicegui import ui
 from workshop.demo.neighbours import around, kind_of
 from workshop.demo.network import Link, Network, NetworkView, Node
 from workshop.demo.parts import (
+    TYPING_PAUSE_MS,
     Latest,
     Missing,
     Tab,
@@ -29,8 +29,6 @@ from workshop.store.queries import run_query
 from workshop.text.signatures import SENTENCE_BERT
 
 EXAMPLE = "a heist that goes wrong in winter"
-TYPING_PAUSE_MS = 250
-SLIDING_PAUSE_SECONDS = 0.15
 REASONS_SHOWN, REASONS_DRAWN = 5, 3
 REMEDY = 'make run NOTEBOOKS="06"  (notebook 06 loads and embeds the films)'
 WISH_NODE = "wish"
@@ -121,9 +119,7 @@ class MoviesTab:
         if value == getattr(self._taste.all_weights(), name):  # set to what it weighs anyway, as after a like
             return
         self._taste.weights[name] = value
-        is_newest = self._moved.begin()
-        await asyncio.sleep(SLIDING_PAUSE_SECONDS)
-        if is_newest():
+        if await self._moved.rests():
             await self.search()
 
     async def _wished(self, event: ui.events.ValueChangeEventArguments) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from nicegui import ui
 from nicegui.events import EChartPointClickEventArguments
 
+from workshop.demo.parts import elided
 from workshop.demo.theme import KIND_COLOURS, OTHER_COLOUR
 
 MOST_NODES = 150
@@ -114,7 +115,7 @@ class Network:
                     "data": [
                         {
                             "id": node.id,
-                            "name": _label(node.name),
+                            "name": elided(node.name, LONGEST_LABEL),
                             "x": SCALE * self.places[node.id][0],
                             "y": SCALE * self.places[node.id][1],
                             "category": kinds.index(node.kind),
@@ -130,10 +131,6 @@ class Network:
                 }
             ],
         }
-
-
-def _label(name: str) -> str:
-    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
 
 
 class NetworkView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,9 @@ from workshop.store.connection import store_errors
 from workshop.store.queries import run_query
 
 Result = TypeVar("Result")
+
+TYPING_PAUSE_MS = 250
+SLIDING_PAUSE_SECONDS = 0.15
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ class Latest:
         self._number += 1
         return lambda mine=self._number: mine == self._number
 
+    async def rests(self) -> bool:
+        """Begin one, wait for a moment, and say whether it is the newest still: a slider is moved in many steps."""
+        is_newest = self.begin()
+        await asyncio.sleep(SLIDING_PAUSE_SECONDS)
+        return is_newest()
+
 
 # --- words ----------------------------------------------------------------------------------------------------
 def heading(text: str) -> None:
@@ -76,6 +86,11 @@ def heading(text: str) -> None:
 def note(text: str) -> ui.label:
     """A line that explains."""
     return ui.label(text).classes("soft")
+
+
+def elided(text: str, limit: int = 40) -> str:
+    """A text of at most ``limit`` characters; a longer one ends in dots."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def alert(error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import Any
 
@@ -12,12 +11,14 @@ from nicegui import ui
 from workshop.demo.neighbours import around
 from workshop.demo.network import Link, Network, NetworkView, Node
 from workshop.demo.parts import (
+    TYPING_PAUSE_MS,
     Latest,
     Missing,
     Tab,
     alert,
     answered,
     bar,
+    elided,
     heading,
     in_thread,
     missing_models,
@@ -34,8 +35,6 @@ from workshop.recommend.recommendation import Recommendation
 from workshop.triton.artefact import served_sidecar
 
 REMEDY = 'make run NOTEBOOKS="07"  (notebook 07 loads and embeds the products)'
-TYPING_PAUSE_MS = 250
-SLIDING_PAUSE_SECONDS = 0.15
 FOUND, SHOWN, EXPLAINED = 8, 8, 4
 LONGEST_TITLE = 200
 KEY_PREFIX = "demo-"
@@ -134,14 +133,12 @@ class ProductsTab:
                 note("No product's title holds this.")
             for row in rows:
                 self._titles[row["key"]] = row["title"]
-                button = ui.button(_short(row["title"]), on_click=lambda key=row["key"]: self._choose(key))
+                button = ui.button(elided(row["title"]), on_click=lambda key=row["key"]: self._choose(key))
                 button.props("outline dense")
 
     async def _weigh(self, weight: float) -> None:
         self._graph_weight = weight
-        is_newest = self._moved.begin()
-        await asyncio.sleep(SLIDING_PAUSE_SECONDS)
-        if self._key and is_newest():
+        if await self._moved.rests() and self._key:
             await self._choose(self._key)
 
     async def _choose(self, key: str) -> None:
@@ -221,7 +218,7 @@ class ProductsTab:
         self._chosen.clear()
         with self._chosen:
             for key in self._partners:
-                chip = ui.chip(_short(self._titles[key]), removable=True, color="transparent").props("outline")
+                chip = ui.chip(elided(self._titles[key]), removable=True, color="transparent").props("outline")
                 chip.on("remove", lambda _, key=key: self._unlink(key))
             if not self._partners:
                 note("No links yet.")
@@ -240,9 +237,10 @@ class ProductsTab:
         with self._added:
             seconds = sum(live.seconds.values())
             note(f"Embedded from {live.neighbourhood[0]} products around it; recommended after {seconds:.2f} s.")
-            ui.button(f"What goes with {_short(self._titles[partner])}?", on_click=lambda: self._choose(partner)).props(
-                "outline dense"
-            )
+            ui.button(
+                f"What goes with {elided(self._titles[partner])}?",
+                on_click=lambda: self._choose(partner),
+            ).props("outline dense")
         await self._choose(live.key)
 
     async def _remove(self, key: str) -> None:
@@ -258,10 +256,6 @@ class ProductsTab:
         await self._search("")
         if best := await answered(self._results, self._services.products.find, "", limit=1):
             await self._choose(best[0]["key"])
-
-
-def _short(title: str, limit: int = 40) -> str:
-    return title if len(title) <= limit else f"{title[: limit - 1]}…"
 
 
 TAB = Tab("Products", "shopping_basket", missing, lambda services: ProductsTab(services).build())

@@ -65,6 +65,11 @@ def sentence_inputs(tokenizer: TextTokenizer, texts: Sequence[str]) -> Inputs:
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
+def sentence_parity_inputs(tokenizer: TextTokenizer) -> dict[str, Inputs]:
+    """Inputs of ``sentence_bert`` by which its exports are judged, unlike those they are made with."""
+    return {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()}
+
+
 def zero_shot_inputs(
     tokenizer: TextTokenizer,
     texts: Sequence[str],
@@ -184,7 +189,7 @@ def _placed_sentence_model(
         sentence_bert.load_sentence_bert(source, precision),
         signature,
         sentence_inputs(tokenizer, EXAMPLE_TEXTS),
-        {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()},
+        sentence_parity_inputs(tokenizer),
         settings.model_repository,
         source=source.name,
         replace=True,

@@ -23,7 +23,7 @@ from workshop.settings import Settings
 from workshop.text.embedder import batches_by_length
 from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.forms import PLAN_LENGTHS, PLAN_ROWS, Form, sentence_forms
-from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
+from workshop.text.prepare import EXAMPLE_TEXTS, sentence_inputs, sentence_parity_inputs, sentence_source
 from workshop.text.sentence_bert import SentenceBert, load_sentence_bert
 from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
 from workshop.triton.signature import ModelSignature, write_config
@@ -153,7 +153,7 @@ class FormMaker:
     @cached_property
     def parity_inputs(self) -> dict[str, Inputs]:
         """Inputs unlike the example in rows and length, one of a length that no padded row has."""
-        inputs = {label: sentence_inputs(self.tokenizer, texts) for label, texts in PARITY_TEXTS.items()}
+        inputs = sentence_parity_inputs(self.tokenizer)
         odd = tuple(part[:3, :ODD_LENGTH].contiguous() for part in inputs["seven rows"])
         return {**inputs, "odd length": odd}
 

@@ -14,9 +14,8 @@ from workshop.export import tensorrt
 from workshop.export.gates import is_current
 from workshop.settings import Settings
 from workshop.text.endpoint.signatures import endpoint_models
-from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
-from workshop.text.sentence_bert import load_sentence_bert
-from workshop.text.sentiment.prepare import SentenceEncoder
+from workshop.text.prepare import EXAMPLE_TEXTS, sentence_inputs, sentence_parity_inputs, sentence_source
+from workshop.text.sentiment.prepare import sentence_encoder
 from workshop.text.sources import TextModelSource
 from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
 from workshop.triton.signature import ModelSignature
@@ -41,12 +40,13 @@ def prepare_core_plan(settings: Settings, folder: Path) -> str:
     source = sentence_source(settings)
     core = _core(source)
     longest = source.encoding.max_tokens
-    cases = _cases(source)
+    tokenizer = source.tokenizer()
+    cases = sentence_parity_inputs(tokenizer)
     tensorrt.write_work(
-        _encoder(source, tensorrt.PRECISION),
-        _encoder(source, "fp32"),
+        sentence_encoder(source, tensorrt.PRECISION),
+        sentence_encoder(source, "fp32"),
         core,
-        sentence_inputs(source.tokenizer(), EXAMPLE_TEXTS),
+        sentence_inputs(tokenizer, EXAMPLE_TEXTS),
         cases,
         folder,
         rows=(*ROWS, core.max_batch_size),
@@ -71,9 +71,9 @@ def place_core_plan(settings: Settings, folder: Path, repository: Path, target: 
     """
     source = sentence_source(settings)
     return tensorrt.place_plan(
-        _encoder(source, "fp32"),
+        sentence_encoder(source, "fp32"),
         _core(source),
-        _cases(source),
+        sentence_parity_inputs(source.tokenizer()),
         folder,
         repository,
         source=source.name,
@@ -102,12 +102,3 @@ def check_core_plan(source: TextModelSource, core: ModelSignature, repository: P
 
 def _core(source: TextModelSource) -> ModelSignature:
     return endpoint_models(source.encoding, "tensorrt").core
-
-
-def _encoder(source: TextModelSource, precision: str) -> SentenceEncoder:
-    return SentenceEncoder(load_sentence_bert(source, precision).encoder).eval()
-
-
-def _cases(source: TextModelSource) -> dict[str, tuple]:
-    tokenizer = source.tokenizer()
-    return {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()}

@@ -17,9 +17,8 @@ from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.endpoint.plan import check_core_plan
 from workshop.text.endpoint.signatures import PLATFORMS, EndpointModels, endpoint_models
 from workshop.text.ensembles import CODE_FILE
-from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
-from workshop.text.sentence_bert import load_sentence_bert
-from workshop.text.sentiment.prepare import SentenceEncoder
+from workshop.text.prepare import EXAMPLE_TEXTS, sentence_inputs, sentence_parity_inputs, sentence_source
+from workshop.text.sentiment.prepare import sentence_encoder
 from workshop.text.sources import TextModelSource
 from workshop.triton.artefact import MODEL_FILES, version_folder
 from workshop.triton.signature import ModelSignature, write_config
@@ -85,10 +84,10 @@ def _place_onnx(source: TextModelSource, core: ModelSignature, repository: Path)
         return
     tokenizer = source.tokenizer()
     export_and_save(
-        SentenceEncoder(load_sentence_bert(source, "fp32").encoder).eval(),
+        sentence_encoder(source, "fp32"),
         core,
         sentence_inputs(tokenizer, EXAMPLE_TEXTS),
-        {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()},
+        sentence_parity_inputs(tokenizer),
         repository,
         source=source.name,
         source_sha256=source.sha256,

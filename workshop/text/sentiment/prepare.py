@@ -15,7 +15,13 @@ from workshop.export.torchscript import trace_and_save
 from workshop.files import replacing, sha256_of, write_text
 from workshop.settings import PROJECT_ROOT, Settings
 from workshop.text.encoding import TOKENIZER_FILE
-from workshop.text.prepare import EXAMPLE_TEXTS, PARITY_TEXTS, sentence_inputs, sentence_source
+from workshop.text.prepare import (
+    EXAMPLE_TEXTS,
+    PARITY_TEXTS,
+    sentence_inputs,
+    sentence_parity_inputs,
+    sentence_source,
+)
 from workshop.text.sentence_bert import load_sentence_bert, token_vectors
 from workshop.text.sentiment import wordpiece
 from workshop.text.sentiment.checkpoint import load_published, load_sentiment, published_path
@@ -31,7 +37,7 @@ from workshop.text.sentiment.signatures import (
     sentence_steps,
 )
 from workshop.text.signatures import sentence_bert_signature
-from workshop.text.sources import minilm_source, resolve_precision
+from workshop.text.sources import TextModelSource, minilm_source, resolve_precision
 from workshop.triton.artefact import Sidecar, version_folder
 from workshop.triton.signature import ModelSignature, write_config
 
@@ -99,6 +105,11 @@ class SentenceEncoder(nn.Module):
         return token_vectors(self.encoder, input_ids, attention_mask).to(torch.float32)
 
 
+def sentence_encoder(source: TextModelSource, precision: str) -> SentenceEncoder:
+    """The first step with the weights of a sentence model, ready to be exported."""
+    return SentenceEncoder(load_sentence_bert(source, precision).encoder).eval()
+
+
 def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[str, Sidecar]:
     """Place sentence BERT as two models, encoder and pooling, and the ensemble that chains them behind the tokenizer.
 
@@ -115,7 +126,7 @@ def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[s
     encoder = SentenceEncoder(model.encoder).eval()
     first, second, ensemble = sentence_steps(sentence_bert_signature(source.encoding))
     example = sentence_inputs(tokenizer, EXAMPLE_TEXTS)
-    parity = {label: sentence_inputs(tokenizer, texts) for label, texts in PARITY_TEXTS.items()}
+    parity = sentence_parity_inputs(tokenizer)
 
     def hidden(inputs: Inputs) -> Inputs:
         with torch.no_grad():
