@@ -123,6 +123,10 @@ class ServerUnreachableError(ServingError):
     """Nothing accepts connections at the address, or the connection broke."""
 
 
+class NoHealthyEndpointError(ServerUnreachableError):
+    """None of several Triton servers takes requests; the message says how each failed."""
+
+
 class ServingTimeoutError(ServingError):
     """The server did not answer within the time allowed."""
 

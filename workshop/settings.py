@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     triton_grpc_port: int = Field(8001, description="Triton's gRPC port")
     triton_metrics_port: int = Field(8002, description="Triton's Prometheus port")
     triton_protocol: Literal["grpc", "http"] = Field("grpc", description="Protocol of the client")
+    triton_endpoints: str = Field(
+        "",
+        pattern=r"^[^/\s]*(,\s*[^/\s]+)*$",
+        description="gRPC addresses of several Triton servers, `host:port,host:port`, for what balances over them "
+        "(`workshop.scale`); empty: the one above",
+    )
     triton_timeout: float = Field(300.0, gt=0, description="Seconds a request may take")
     triton_tls: bool = Field(False, description="Whether the client talks to Triton over TLS")
     triton_tls_ca: Path | None = Field(None, description="PEM file of the authorities to trust; empty: the usual ones")

@@ -262,6 +262,7 @@ class TritonClient:
         version: str = "",
         outputs: Sequence[str] = (),
         classes: int = 0,
+        timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Run a model on one batch of any size.
 
@@ -273,6 +274,7 @@ class TritonClient:
             outputs: names of the outputs wanted; empty: all. The others are not sent.
             classes: ask for this many best classes of each output instead of the tensor: texts ``score:index:label``
                 of shape ``[rows, classes]``.
+            timeout: seconds each request may take; ``None``: the client's.
 
         Returns:
             Output name to array, rows in the order of the input.
@@ -288,7 +290,7 @@ class TritonClient:
             ServingTimeoutError: no answer within ``timeout`` seconds.
         """
         signature = self.signature(model)
-        request = blank_request(signature, parameters, version, outputs, classes)
+        request = replace(blank_request(signature, parameters, version, outputs, classes), timeout=timeout)
         return joined(list(self._in_order(cut(signature, request, inputs))))
 
     def infer_many(
@@ -376,7 +378,7 @@ class TritonClient:
 
     def _start(self, request: Request) -> Pending | Exception:
         try:
-            return self._transport.send(request, self.timeout)
+            return self._transport.send(request, request.timeout or self.timeout)
         except Exception as error:  # met again, translated, when the answer is due
             return error
 

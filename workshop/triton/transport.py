@@ -27,6 +27,7 @@ class Request:
         parameters: request parameters, for models that read them.
         version: of the model; empty lets the server choose.
         id: names the request in the server's log and errors.
+        timeout: seconds it may take; ``None``: as long as the client allows.
         outputs: names of the outputs wanted; empty: all.
         classes: output name to the number of best classes wanted instead of the tensor. Triton's classification
             extension: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_classification.md
@@ -39,6 +40,7 @@ class Request:
     outputs: tuple[str, ...] = ()
     classes: Mapping[str, int] = field(default_factory=dict)
     id: str = ""
+    timeout: float | None = None
 
 
 class ModelState(NamedTuple):
