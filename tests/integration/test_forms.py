@@ -3,9 +3,11 @@ not what it says. A tiny model stands in for the real one."""
 
 import copy
 import json
+import os
 import shutil
 
 import numpy as np
+import psutil
 import pytest
 import tiny_text_models
 import torch
@@ -93,6 +95,17 @@ def test_a_form_is_made_served_and_gives_the_models_answers(maker, client, name)
     assert FormMaker(maker.settings, maker.calibration).make(name) == sidecar
     assert files(maker, name) == before, "a second time it is taken as it is"
     assert form.model.name not in models_to_start(maker.repository)
+
+
+def test_the_instances_of_an_openvino_model_may_run_on_all_cores(maker, client):
+    name = maker.forms["openvino_fp32"].model.name
+    maker.make("openvino_fp32")
+    client.load_model(name)
+    TextEmbedder(client, name)(TEXTS)
+    processes = [p for p in psutil.process_iter(["cmdline"]) if f"/{name}/" in " ".join(p.info["cmdline"] or [])]
+    affinities = [process.cpu_affinity() for process in processes]
+    client.unload_model(name)
+    assert affinities == [sorted(os.sched_getaffinity(0))] * 2
 
 
 def test_a_form_that_fails_its_gate_changes_neither_itself_nor_the_others(maker):

@@ -75,7 +75,8 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     """Threads, streams and precision from the configuration, named as in the native backend.
 
     OpenVINO left to itself computes in bf16 where the processor can. Here ``HINT_BF16`` decides, and it is ``NO`` when
-    it is not set: the same file gives the same numbers on every processor.
+    it is not set: the same file gives the same numbers on every processor. OpenVINO would also pin its threads to
+    cores, without knowing of other processes: all instances of one thread would share the first core.
 
     Raises:
         ValueError: a parameter has a value of the wrong kind.
@@ -88,6 +89,7 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": parameters.count("INFERENCE_NUM_THREADS", default_threads(config)),
         "NUM_STREAMS": parameters.count("NUM_STREAMS", 1),
         "INFERENCE_PRECISION_HINT": HINTS[hint],
+        "ENABLE_CPU_PINNING": False,
     }
 
 
