@@ -167,6 +167,10 @@ class TensorValueError(SignatureError):
     """An input holds a value outside the range the model can look up, such as a token id beyond its vocabulary."""
 
 
+class RolloutError(ServingError):
+    """A new version of a model failed on one of several servers, and was taken back from all."""
+
+
 class InferenceError(ServingError):
     """The model failed on a well-formed request."""
 

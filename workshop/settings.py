@@ -113,6 +113,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(PROJECT_ROOT / ".data", description="Downloads and caches, checked by SHA-256")
     stack_dir: Path = Field(PROJECT_ROOT / ".stack", description="State and logs of the local stack")
     model_repository: Path = Field(PROJECT_ROOT / "model_repository", description="Triton's model repository")
+    model_repository_url: str = Field(
+        "",
+        pattern=r"^(\w+://\S+)?$",
+        description="Where the local Triton reads the models instead: `s3://bucket/models`, "
+        "`s3://https://host:port/bucket/models`, credentials from `AWS_*`; empty: the folder above",
+    )
     dump_dir: Path = Field(PROJECT_ROOT / "dump", description="Graph dumps in arangodump format")
     checkpoint_dir: Path = Field(PROJECT_ROOT / "checkpoints", description="Trained weights")
 

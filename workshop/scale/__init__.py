@@ -1,4 +1,8 @@
 """Past one machine: several Triton servers behind one client or a proxy, and the arithmetic of growing.
 
 - :mod:`workshop.scale.endpoints`: a client of several Triton servers, which balances and fails over.
+- :mod:`workshop.scale.fleet`: several servers on this machine.
+- :mod:`workshop.scale.proxy`: nginx before them.
+- :mod:`workshop.scale.rollout`: a new version of a model on all of them, or on none.
+- :mod:`workshop.scale.object_store`: their models in an object store.
 """

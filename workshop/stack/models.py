@@ -70,7 +70,7 @@ def model_states(port: int, directory: Path, control: Mapping[str, str]) -> dict
         name, state = entry["name"], entry.get("state", "")
         if state == READY and living[name] < (wanted := _wanted_processes(port, name)):
             states[name] = f"{DIED}: {living[name]} of {wanted} processes of the model run"
-        elif state:
+        elif state and states.get(name) != READY:  # an index has a line for each version; one that serves will do
             states[name] = ": ".join(filter(None, [state, _without_traceback(entry.get("reason", ""))]))
     return states
 

@@ -71,7 +71,7 @@ def triton_service(settings: Settings, models: Sequence[str], *, start_timeout: 
     """
     wheel = find_triton()
     repository = settings.model_repository.resolve()
-    if not repository.is_dir():
+    if not settings.model_repository_url and not repository.is_dir():
         raise RepositoryError(
             f"the model repository {repository} does not exist", hint="set WORKSHOP_MODEL_REPOSITORY to its folder"
         )
@@ -134,7 +134,7 @@ def _options(
     settings: Settings, wheel: TritonWheel, ports: dict[str, int], prefix: str, backends: Path
 ) -> tuple[str, ...]:
     options = [
-        f"--model-repository={settings.model_repository.resolve()}",
+        f"--model-repository={settings.model_repository_url or settings.model_repository.resolve()}",
         f"--backend-directory={backends}",
         "--model-control-mode=explicit",
         "--exit-on-error=false",  # one broken model must not take the others down,
