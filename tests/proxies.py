@@ -85,16 +85,19 @@ class Relay:
             with closing(client), socket.create_connection(("127.0.0.1", self._port)) as server:
                 self._open.append(server)
                 back = self._start(pump, server, client)
-                while data := client.recv(65536):
-                    self.heard += data
-                    if self._cuts_left and self._on in data:
-                        self._cuts_left -= 1
-                        reset(client)
+                try:
+                    while data := client.recv(65536):
+                        self.heard += data
+                        if self._cuts_left and self._on in data:
+                            self._cuts_left -= 1
+                            reset(client)
+                            return
+                        server.sendall(data)
+                    server.shutdown(socket.SHUT_WR)
+                    back.join()
+                finally:
+                    with suppress(OSError):
                         server.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads from it
-                        return
-                    server.sendall(data)
-                server.shutdown(socket.SHUT_WR)
-                back.join()
 
 
 def pump(source: socket.socket, target: socket.socket) -> None:

@@ -175,6 +175,19 @@ class InferenceError(ServingError):
     """The model failed on a well-formed request."""
 
 
+# --- clusters -------------------------------------------------------------------------------------------------
+class ClusterError(WorkshopError):
+    """Base: work that Ray shares out."""
+
+
+class ClusterUnreachableError(ClusterError):
+    """No Ray cluster answers at the address."""
+
+
+class ClusterFailedError(ClusterError):
+    """Ray gave up: too few machines, too little memory, or workers that died again and again."""
+
+
 # --- store ----------------------------------------------------------------------------------------------------
 class StoreError(WorkshopError):
     """Base: talking to ArangoDB."""

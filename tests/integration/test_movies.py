@@ -476,7 +476,7 @@ def test_titles_pages_and_counts(database, plain):
     assert dumped.keys() == movies.keys()
     assert all(not {"_id", "_rev", "overview"} & row.keys() for row in dumped.values())
     scope = {"@collection": MOVIES, "current": ["x"], "text_attributes": ["title", "overview"]}
-    pending = run_query(database, "pending_embeddings", {**scope, "after": "", "limit": 500})
+    pending = run_query(database, "pending_embeddings", {**scope, "after": "", "until": None, "limit": 500})
     assert [row["_key"] for row in pending] == list(dumped)
     assert all(row["text"] == movies[row["_key"]].text for row in pending)
     assert all(row["text_hash"] == text_hash(movies[row["_key"]]) for row in pending)

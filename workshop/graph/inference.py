@@ -15,10 +15,13 @@ from torch import Tensor
 from workshop.graph.graphsage import GraphSAGE, sorted_edges
 from workshop.graph.sampling import CSRGraph
 
+EDGES_PER_BATCH = 2_000_000
+"""Edges whose vectors one step works on, unless told otherwise."""
+
 
 @torch.no_grad()
 def infer_layerwise(
-    model: GraphSAGE, x: Tensor, csr: CSRGraph, edges_per_batch: int = 2_000_000
+    model: GraphSAGE, x: Tensor, csr: CSRGraph, edges_per_batch: int = EDGES_PER_BATCH
 ) -> tuple[Tensor, Tensor]:
     """Embed and classify every node with all its neighbours.
 
@@ -38,10 +41,26 @@ def infer_layerwise(
     try:
         embedding = h = x
         for index in range(len(model.convs)):
-            embedding, h = h, torch.cat([_step(model, index, h, csr, rows) for rows in _ranges(csr, edges_per_batch)])
+            embedding, h = h, layer_outputs(model, index, h, csr, edges_per_batch)
     finally:
         model.train(was_training)
     return embedding, h
+
+
+def layer_outputs(model: GraphSAGE, index: int, h: Tensor, csr: CSRGraph, edges_per_batch: int) -> Tensor:
+    """One layer for every node of ``csr``, step by step.
+
+    Args:
+        model: in evaluation mode.
+        index: which layer, from 0.
+        h: float ``[sources, width]`` on the CPU; row ``i`` is node ``i`` of ``csr``, and further rows are sources only.
+        csr: edges into its nodes.
+        edges_per_batch: as for :func:`infer_layerwise`.
+
+    Returns:
+        float ``[csr.num_nodes, next width]`` on the CPU.
+    """
+    return torch.cat([_step(model, index, h, csr, rows) for rows in _ranges(csr, edges_per_batch)])
 
 
 def _step(model: GraphSAGE, index: int, h: Tensor, csr: CSRGraph, rows: slice) -> Tensor:

@@ -5,4 +5,6 @@
 - :mod:`workshop.scale.proxy`: nginx before them.
 - :mod:`workshop.scale.rollout`: a new version of a model on all of them, or on none.
 - :mod:`workshop.scale.object_store`: their models in an object store.
+- :mod:`workshop.scale.embedding`: a collection embedded by Ray Data, resumable after any failure.
+- :mod:`workshop.scale.layerwise`: GraphSAGE over the partitions of a graph, as Ray tasks.
 """

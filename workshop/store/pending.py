@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from arango.database import StandardDatabase
 
 from workshop.store.bulk import Document, Progress, upsert
 from workshop.store.connection import store_errors
+from workshop.store.key_ranges import ALL_KEYS, KeyRange
 from workshop.store.queries import run_query
 
 EMBEDDING = "embedding"
@@ -72,13 +73,13 @@ def compute_pending(
         WorkshopError: what ``compute`` or the store raises; all batches acknowledged before it stay.
     """
     started = time.monotonic()
-    scope = {"@collection": collection, "current": [model_version, *equivalent_versions]}
+    scope = pending_scope(collection, model_version, equivalent_versions)
     wanted, total = run_query(database, "count_pending_embeddings", scope)[0]
     seen = stored = taken = 0
 
     def store(documents: list[Document]) -> int:
         if documents and not stored:  # what follows has the same length
-            _make_room(database, collection, len(documents[0][EMBEDDING]))
+            make_room(database, collection, len(documents[0][EMBEDDING]))
         return upsert(database, collection, documents).written
 
     def finished(storing: Future[int] | None) -> int:
@@ -89,11 +90,11 @@ def compute_pending(
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as background:
         storing: Future[int] | None = None
-        for page in _pending_pages(database, scope, text_attributes):
+        for page in pending_pages(database, scope, text_attributes):
             seen += len(page)
             for batch in batches(page):
                 taken += len(batch)
-                documents = _marked(compute(batch), batch, model_version)
+                documents = marked(compute(batch), batch, model_version)
                 stored += finished(storing)
                 storing = background.submit(store, documents)
         stored += finished(storing)
@@ -105,7 +106,8 @@ def embedding_indexes(target: StandardCollection) -> list[dict[str, Any]]:
     return [index for index in target.indexes() if index["type"] == "vector" and index["fields"] == [EMBEDDING]]
 
 
-def _make_room(database: StandardDatabase, collection: str, dimension: int) -> None:
+def make_room(database: StandardDatabase, collection: str, dimension: int) -> None:
+    """Drop vector indexes over embeddings of another length than ``dimension``: they would refuse the new ones."""
     target = database.collection(collection)
     with store_errors(f"make room in {collection!r} for vectors of {dimension} numbers"):
         for index in embedding_indexes(target):
@@ -113,7 +115,14 @@ def _make_room(database: StandardDatabase, collection: str, dimension: int) -> N
                 target.delete_index(index["id"])
 
 
-def _marked(computed: Iterable[Document], batch: list[Document], model_version: str) -> list[Document]:
+def marked(computed: Iterable[Document], batch: Iterable[Document], model_version: str) -> list[Document]:
+    """What was computed of a batch, with the model and the text it was computed by: what makes it no longer pending.
+
+    Args:
+        computed: documents ``{_key, ...}``.
+        batch: the pending documents ``{_key, text_hash, ...}`` they were computed of.
+        model_version: name of the model and its weights.
+    """
     text_hash = {document["_key"]: document["text_hash"] for document in batch}
     return [
         {**document, MODEL_OF_EMBEDDING: model_version, TEXT_OF_EMBEDDING: text_hash[document["_key"]]}
@@ -121,15 +130,33 @@ def _marked(computed: Iterable[Document], batch: list[Document], model_version: 
     ]
 
 
-def _pending_pages(
-    database: StandardDatabase, scope: dict[str, Any], text_attributes: Sequence[str]
+def pending_scope(collection: str, model_version: str, equivalent_versions: Sequence[str] = ()) -> dict[str, Any]:
+    """Bind variables of the queries about pending documents; arguments are those of :func:`compute_pending`."""
+    return {"@collection": collection, "current": [model_version, *equivalent_versions]}
+
+
+def pending_pages(
+    database: StandardDatabase,
+    scope: Mapping[str, Any],
+    text_attributes: Sequence[str],
+    keys: KeyRange = ALL_KEYS,
+    page_documents: int = PAGE_DOCUMENTS,
 ) -> Iterator[list[Document]]:
-    """Pages of ``{_key, text_hash, text}`` in key order. Paging by key is safe while documents are being changed."""
-    after = ""
+    """Pages of ``{_key, text_hash, text}`` in the store's order of keys. Paging by key is safe while documents change.
+
+    Args:
+        database: the store.
+        scope: of :func:`pending_scope`.
+        text_attributes: as for :func:`compute_pending`.
+        keys: which documents.
+        page_documents: most documents in a page.
+    """
+    after = keys.after
     while True:
-        bind_vars = {**scope, "after": after, "limit": PAGE_DOCUMENTS, "text_attributes": list(text_attributes)}
-        page = run_query(database, "pending_embeddings", bind_vars)
-        if not page:
+        bounds = {"after": after, "until": keys.until, "limit": page_documents}
+        page = run_query(database, "pending_embeddings", {**scope, **bounds, "text_attributes": list(text_attributes)})
+        if page:
+            yield page
+        if len(page) < page_documents:
             return
-        yield page
         after = page[-1]["_key"]

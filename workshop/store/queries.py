@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -42,6 +42,25 @@ def run_query(database: StandardDatabase, name: str, bind_vars: Mapping[str, Any
         for warning in cursor.warnings() or ():
             logger.warning("query %r: %s", name, warning.get("message", warning))
         return list(cursor)
+
+
+def stream_query(
+    database: StandardDatabase, name: str, bind_vars: Mapping[str, Any] | None = None, *, batch_size: int = 10_000
+) -> Iterator[Any]:
+    """Run ``aql/<name>.aql`` and give its results as the server finds them; neither side holds all of them.
+
+    Args:
+        database: the store.
+        name: of the query.
+        bind_vars: the values.
+        batch_size: results in one answer of the server.
+
+    Raises:
+        QueryError: the store refuses the query, or it fails.
+    """
+    text = query_text(name)
+    with store_errors(f"run query {name!r}"):
+        yield from database.aql.execute(text, bind_vars=dict(bind_vars or {}), batch_size=batch_size, stream=True)
 
 
 def run_query_on(

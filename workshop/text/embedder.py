@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from workshop.errors import RepositoryError, TensorTypeError
 from workshop.text.served import served_encoding, served_tokenizer
 from workshop.text.signatures import SENTENCE_BERT
+from workshop.text.tokenization import TextTokenizer
 from workshop.triton.client import TritonClient
+from workshop.triton.signature import ModelSignature
 
 # tokens in one request, padding included: enough to keep the cores busy, small enough to stay near their caches
 TOKENS_PER_REQUEST = 2048
@@ -71,18 +74,44 @@ class TextEmbedder:
                 f"does so by {served}",
                 hint="make a new TextEmbedder(client, model)",
             )
-        token_ids = self.tokenizer.encode(texts)
-        signature = self.client.signature(self.model)
-        lengths = [len(ids) for ids in token_ids]
-        groups = list(batches_by_length(lengths, signature.max_batch_size, self.tokenizer.padded_length))
-        ids, mask = (spec.name for spec in signature.inputs)
-        (embedding,) = (spec.name for spec in signature.outputs)
-        padded = (self.tokenizer.pad([token_ids[i] for i in group]) for group in groups)
-        requests = ({ids: input_ids, mask: attention_mask} for input_ids, attention_mask in padded)
-        vectors = np.empty((len(texts), self.width), dtype=np.float32)
-        for group, answer in zip(groups, self.client.infer_many(self.model, requests), strict=True):
-            vectors[group] = answer[embedding]
-        return vectors
+        return vectors_of(self.client, self.model, self.tokenizer, self.width, texts)
+
+
+class Infers(Protocol):
+    """What embedding asks of a client of one server, or of several."""
+
+    def signature(self, model: str) -> ModelSignature:
+        """The served model's inputs, outputs and batch limit."""
+
+    def infer_many(self, model: str, requests: Iterable[Mapping[str, object]]) -> Iterator[dict[str, np.ndarray]]:
+        """Answers in the order of the requests."""
+
+
+def vectors_of(client: Infers, model: str, tokenizer: TextTokenizer, width: int, texts: Sequence[str]) -> np.ndarray:
+    """Tokenise texts, send them sorted by length, and put the answers back into their order.
+
+    Args:
+        client: where the model is served.
+        model: name of the served model.
+        tokenizer: the model's own.
+        width: numbers in a vector.
+        texts: strings.
+
+    Returns:
+        float32 ``[texts, width]``.
+    """
+    token_ids = tokenizer.encode(texts)
+    signature = client.signature(model)
+    lengths = [len(ids) for ids in token_ids]
+    groups = list(batches_by_length(lengths, signature.max_batch_size, tokenizer.padded_length))
+    ids, mask = (spec.name for spec in signature.inputs)
+    (embedding,) = (spec.name for spec in signature.outputs)
+    padded = (tokenizer.pad([token_ids[i] for i in group]) for group in groups)
+    requests = ({ids: input_ids, mask: attention_mask} for input_ids, attention_mask in padded)
+    vectors = np.empty((len(texts), width), dtype=np.float32)
+    for group, answer in zip(groups, client.infer_many(model, requests), strict=True):
+        vectors[group] = answer[embedding]
+    return vectors
 
 
 def check_strings(texts: Sequence[str], name: str) -> None:
