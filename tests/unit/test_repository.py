@@ -3,14 +3,22 @@
 import shutil
 
 import pytest
+from google.protobuf import text_format
 
 from workshop.catalogue import SIGNATURES
 from workshop.errors import ArchiveError, RepositoryError
 from workshop.export.mlflow import export_mlflow
 from workshop.sagemaker.archive import entry_model
 from workshop.triton.artefact import served_sidecar, version_folder, version_folders
-from workshop.triton.repository import check_repository, complete_models, needed_files, read_config
-from workshop.triton.signature import write_config
+from workshop.triton.repository import (
+    check_repository,
+    complete_models,
+    limited_side_by_side,
+    models_to_start,
+    needed_files,
+    read_config,
+)
+from workshop.triton.signature import EnsembleStep, ModelSignature, TensorSpec, write_config
 
 
 @pytest.fixture
@@ -92,6 +100,48 @@ def test_weights_that_are_not_their_sidecars_are_named(repository, traced_double
     weights = repository / "doubler/1/model.pt"
     weights.write_bytes(weights.read_bytes() + b"x")
     assert problems(repository) == {"doubler/1/model.pt": "is not the file its sidecar describes"}
+
+
+X, Y = (TensorSpec(name, "FP32", (1,)) for name in "xy")
+
+
+def steps(*steps):
+    """An ensemble of steps given as (model, what it reads, what it makes)."""
+    parts = tuple(EnsembleStep(model, {"x": reads}, {"y": makes}) for model, reads, makes in steps)
+    return ModelSignature("both", (X,), (Y,), platform="ensemble", max_batch_size=1, steps=parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "risky"),
+    [
+        ([("limited", "x", "y")], []),
+        ([("limited", "x", "a"), ("free", "a", "b"), ("limited", "b", "y")], []),
+        ([("limited", "x", "y"), ("free", "x", "z")], ["limited"]),
+        ([("free", "x", "a"), ("limited", "a", "y"), ("limited", "a", "z")], ["limited"]),
+        ([("free", "b", "y"), ("limited", "a", "b"), ("free", "x", "a")], []),
+        ([("limited", "x", "a"), ("free", "a", "y"), ("free", "a", "z")], []),
+        ([("free", "x", "y"), ("free", "x", "z"), ("absent", "x", "w")], []),
+    ],
+)
+def test_a_limited_queue_beside_another_step_is_found(parts, risky):
+    limited = ModelSignature("limited", (X,), (Y,), backend="python", max_batch_size=1, queue_delay_us=0).to_config()
+    limited.dynamic_batching.default_queue_policy.max_queue_size = 2
+    free = ModelSignature("free", (X,), (Y,), backend="python", max_batch_size=1).to_config()
+    assert limited_side_by_side(steps(*parts).to_config(), {"limited": limited, "free": free}) == risky
+
+
+def test_an_ensemble_that_may_end_the_server_is_named_and_not_started(repository, caplog):
+    signature = steps(("vit", "x", "y"), ("zero_shot", "x", "z"))
+    write_config(signature, repository)
+    (repository / "both" / "1").mkdir()
+    assert "both" in models_to_start(repository)
+    config = read_config(repository / "vit")
+    config.dynamic_batching.priority_queue_policy[1].max_queue_size = 4
+    (repository / "vit" / "config.pbtxt").write_text(text_format.MessageToString(config))
+    assert "vit beside another step" in problems(repository)["both/config.pbtxt"]
+    assert "both" not in models_to_start(repository)
+    assert "both is left out" in caplog.text
+    assert "vit" in models_to_start(repository)
 
 
 def test_a_repository_that_is_not_there(tmp_path):

@@ -5,7 +5,8 @@ Layout: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from workshop.files import sha256_of
 from workshop.triton.artefact import MODEL_FILES, RENEW, Sidecar, changed_files, read_sidecar, version_folders
 from workshop.triton.signature import ModelSignature, is_on_request, parse_config
 
+LOGGER = logging.getLogger(__name__)
 # a parameter called *_file names a file that the model needs in its version folder
 FILE_PARAMETER = "_file"
 
@@ -70,15 +72,11 @@ def complete_models(repository: Path) -> list[str]:
 
     An ensemble is complete when all its steps are.
     """
-    configs: dict[str, pb.ModelConfig] = {}
-    for folder in _folders(repository):
-        try:
-            config = read_config(folder)
-        except RepositoryError:
-            continue  # check_repository names it; a server must start without it
-        versions = version_folders(folder)
-        if versions and all((versions[-1] / name).is_file() for name in needed_files(config)):
-            configs[folder.name] = config
+    configs = {}
+    for name, config in _readable_configs(repository).items():
+        versions = version_folders(repository / name)
+        if versions and all((versions[-1] / file).is_file() for file in needed_files(config)):
+            configs[name] = config
     return sorted(
         name
         for name, config in configs.items()
@@ -86,9 +84,68 @@ def complete_models(repository: Path) -> list[str]:
     )
 
 
+def _readable_configs(repository: Path) -> dict[str, pb.ModelConfig]:
+    configs = {}
+    for folder in _folders(repository):
+        try:
+            configs[folder.name] = read_config(folder)
+        except RepositoryError:
+            continue  # check_repository names it; a server must start without it
+    return configs
+
+
 def models_to_start(repository: Path) -> list[str]:
-    """Names of the complete models that a server loads when it starts: all but those that are loaded on request."""
-    return [name for name in complete_models(repository) if not is_on_request(read_config(repository / name))]
+    """Names of the complete models that a server loads when it starts.
+
+    All but those that are loaded on request, and the ensembles of :func:`limited_side_by_side`, which are logged.
+    """
+    configs = _readable_configs(repository)
+    names = []
+    for name in complete_models(repository):
+        if limited := limited_side_by_side(configs[name], configs):
+            LOGGER.warning("%s is left out: %s", name, _overflow(limited))
+        elif not is_on_request(configs[name]):
+            names.append(name)
+    return names
+
+
+def limited_side_by_side(ensemble: pb.ModelConfig, configs: Mapping[str, pb.ModelConfig]) -> list[str]:
+    """Models whose queue is limited, and which an ensemble runs beside another step.
+
+    When such a queue overflows, Triton may leave every request of the ensemble without an answer or end altogether:
+    server 2.51 does either. https://github.com/triton-inference-server/core/pull/466 and
+    https://github.com/triton-inference-server/core/pull/483 mend it. Steps that follow one another are safe.
+    """
+    steps = ensemble.ensemble_scheduling.step
+    makers = {tensor: number for number, step in enumerate(steps) for tensor in step.output_map.values()}
+    earlier: list[set[int]] = [set() for _ in steps]
+    for _ in steps:  # the longest chain has as many links
+        for number, step in enumerate(steps):
+            for before in {makers[tensor] for tensor in step.input_map.values() if tensor in makers}:
+                earlier[number] |= {before, *earlier[before]}
+    return sorted(
+        {
+            step.model_name
+            for number, step in enumerate(steps)
+            if _limits_its_queue(configs.get(step.model_name))
+            and any(
+                other != number and other not in earlier[number] and number not in earlier[other]
+                for other in range(len(steps))
+            )
+        }
+    )
+
+
+def _limits_its_queue(config: pb.ModelConfig | None) -> bool:
+    if config is None:
+        return False
+    batching = config.dynamic_batching
+    policies = (batching.default_queue_policy, *batching.priority_queue_policy.values())
+    return any(policy.max_queue_size for policy in policies)
+
+
+def _overflow(limited: list[str]) -> str:
+    return f"it runs {', '.join(limited)} beside another step, and a queue that overflows there may end the server"
 
 
 def check_repository(repository: Path, signatures: Iterable[ModelSignature]) -> list[Problem]:
@@ -107,6 +164,11 @@ def check_repository(repository: Path, signatures: Iterable[ModelSignature]) -> 
     ]
     for folder in _folders(repository, hidden=True):
         problems += _check_model(folder, known.get(folder.name))
+    configs = _readable_configs(repository)
+    for name, config in configs.items():
+        if limited := limited_side_by_side(config, configs):
+            fix = f"Take max_queue_size from {', '.join(limited)}, or let the steps follow one another"
+            problems.append(Problem(f"{name}/config.pbtxt", _overflow(limited), fix))
     for name in sorted(set(known) - {folder.name for folder in _folders(repository)}):
         problems.append(Problem(name, "no folder for this model", "Run: python scripts/model_repository.py generate"))
     return problems
