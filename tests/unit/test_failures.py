@@ -84,6 +84,8 @@ def test_a_model_that_quotes_the_server_is_still_a_model_that_failed(words):
         ("503", "This protocol is restricted, expecting header 'triton-grpc-protocol-room'", ServingAuthError),
         ("503", "explicit model load / unload is not allowed if polling is enabled", ServingError),
         ("503", "Request for unknown model: 'm' has no available versions", ModelNotReadyError),
+        ("500", "[request id: 7] Stub process 'm_0_0' is not healthy.", ModelNotReadyError),
+        ("500", "Stub process of mine is not healthy, said the model", InferenceError),
         (None, "Request for unknown model: 'm' version 7 is not found", ModelNotFoundError),
         (None, "Request for unknown model: 'm' has no available versions", ModelNotReadyError),
         (None, "the model said no", InferenceError),

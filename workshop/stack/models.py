@@ -24,6 +24,7 @@ READY = "READY"
 DIED = "DIED"
 LOAD_TIMEOUT = 120.0
 UNLOAD_TIMEOUT = 20.0
+UNLOADING_LONG_ENOUGH = 3.0
 _STUB = "triton_python_backend_stub"
 
 
@@ -132,11 +133,18 @@ def _without_traceback(reason: str) -> str:
 
 
 def _unload(port: int, directory: Path, control: Mapping[str, str], name: str) -> None:
-    """Unload a model whose processes died, and wait until it is out of service."""
+    """Unload a model whose processes died, and wait until it is out of service.
+
+    Where a process died in the middle of a request, Triton counts that request as running for ever and its model as
+    unloading; such a model can be loaded again all the same.
+    """
     ask(port, "POST", f"/v2/repository/models/{name}/unload", headers=control, timeout=UNLOAD_TIMEOUT)
-    deadline = time.monotonic() + UNLOAD_TIMEOUT
-    while not model_states(port, directory, control).get(name, "UNAVAILABLE").startswith("UNAVAILABLE"):
-        if time.monotonic() > deadline:
+    began = time.monotonic()
+    while not (state := model_states(port, directory, control).get(name, "UNAVAILABLE")).startswith("UNAVAILABLE"):
+        waited = time.monotonic() - began
+        if state.startswith("UNLOADING") and waited > UNLOADING_LONG_ENOUGH:
+            return
+        if waited > UNLOAD_TIMEOUT:
             raise StartTimeoutError(
                 f"triton did not unload model {name} within {UNLOAD_TIMEOUT:.0f} s", hint="make down, then make up"
             )

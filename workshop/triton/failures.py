@@ -67,6 +67,8 @@ _WITHIN: dict[str | None, _Patterns] = {
         (r"explicit model load / unload is not allowed", ServingError),
         (r"has no available versions|is not ready$", ModelNotReadyError),
     ),
+    # the Python backend does not replace a process that died, https://github.com/triton-inference-server/server/issues/8604
+    "INTERNAL": ((_START + r"(Failed to process .*)?Stub process '[^']*' is not healthy", ModelNotReadyError),),
     "RESOURCE_EXHAUSTED": ((r"message larger than max", InferenceError), (r"", ServerBusyError)),
     # an error inside a stream comes without a code
     None: (
@@ -78,7 +80,8 @@ _WITHIN: dict[str | None, _Patterns] = {
 }
 _HINTS = {
     ModelNotFoundError: "python scripts/model_repository.py check",
-    ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); or make status",
+    ModelNotReadyError: "run the notebook that traces the model, then client.load_model(name); if the model's process "
+    "died, make up, which starts it anew; or make status",
     ServerBusyError: "send fewer requests at a time, or later",
     ServingAuthError: "set WORKSHOP_TRITON_HEADERS to what the server, or the proxy before it, asks for; "
     "WORKSHOP_TRITON_CONTROL_KEY where it restricts the loading of models",
