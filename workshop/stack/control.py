@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,7 +82,15 @@ def up(
         SettingsError, StackError and its subclasses: see ``workshop.errors``. Servers that ran before keep running.
     """
     settings = settings or load_settings()
-    names = services_to_start(settings, services)
+    statuses = _bring_up(settings, services_to_start(settings, services), models, start_timeout)
+    for status in statuses:
+        _for_a_while(settings, status.name).unlink(missing_ok=True)
+    return statuses
+
+
+def _bring_up(
+    settings: Settings, names: Sequence[str], models: Sequence[str] | None, start_timeout: float | None = None
+) -> list[ServiceStatus]:
     started = []
     with process.locked(settings.stack_dir, LOCK_TIMEOUT):
         try:
@@ -138,13 +146,34 @@ def set_password(settings: Settings | None = None) -> None:
 def running(
     settings: Settings | None = None, services: Sequence[str] | None = None, *, models: Sequence[str] | None = None
 ) -> Iterator[list[ServiceStatus]]:
-    """The stack for the time of a ``with`` block: stops at its end what it started, and only that."""
+    """The stack for the time of a ``with`` block.
+
+    At its end, what was started for such a block stops, unless another block, of this process or of another one, uses
+    it still: then the last of them stops it. Servers that :func:`up` started, or was called for since, keep running.
+    """
     settings = settings or load_settings()
-    statuses = up(settings, services, models=models)
+    names = services_to_start(settings, services)
+    directory = settings.stack_dir.resolve()
+    uses = ExitStack()
     try:
+        for name in names:
+            uses.enter_context(process.used(directory, name))
+        statuses = _bring_up(settings, names, models)
+        for status in statuses:
+            if status.started_now:
+                _for_a_while(settings, status.name).touch()
         yield statuses
     finally:
-        down(settings, [status.name for status in statuses if status.started_now])
+        uses.close()
+        with process.locked(settings.stack_dir, LOCK_TIMEOUT):
+            for name in reversed(names):
+                if _for_a_while(settings, name).exists() and not process.is_used(directory, name):
+                    _stop(settings, name)
+
+
+def _for_a_while(settings: Settings, name: str) -> Path:
+    """Marks a server that was started for a ``with`` block of :func:`running`."""
+    return settings.stack_dir.resolve() / f"{name}.for_a_while"
 
 
 def log_path(settings: Settings, name: str) -> Path:
@@ -228,6 +257,7 @@ def _ensure(service: Service) -> bool:
 def _stop(settings: Settings, name: str) -> bool:
     directory = settings.stack_dir.resolve()
     stopped = process.stop_processes(directory, name)
+    _for_a_while(settings, name).unlink(missing_ok=True)
     if name == triton.NAME:
         triton.remove_shared_memory(triton.shared_memory_prefix(directory))
     return stopped

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
@@ -173,6 +173,29 @@ def locked(directory: Path, timeout: float) -> Iterator[None]:
                     ) from None
                 time.sleep(POLL_SECONDS)
         yield
+
+
+@contextmanager
+def used(directory: Path, name: str) -> Iterator[None]:
+    """Count as a user of the server for the time of a ``with`` block; a killed user counts no longer."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(_users_file(directory, name), "a+", encoding="ascii") as stream:
+        flock(stream, LOCK_SH)
+        yield
+
+
+def is_used(directory: Path, name: str) -> bool:
+    """Whether some process is inside :func:`used`."""
+    with open(_users_file(directory, name), "a+", encoding="ascii") as stream:
+        try:
+            flock(stream, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _users_file(directory: Path, name: str) -> Path:
+    return directory / f"{name}.users"
 
 
 def check_ports(service: Service) -> None:
