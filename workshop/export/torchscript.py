@@ -116,7 +116,8 @@ def trace_and_save(
     def traced() -> Exported:
         module = export(model, example)
         check_graph(module, signature.name)
-        return Exported(module, lambda path: module.save(str(path)))
+        # torch's own writing to a file ends the process when the disk is full
+        return Exported(module, lambda path: path.write_bytes(module.save_to_buffer()))
 
     return place(
         model,
