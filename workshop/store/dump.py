@@ -8,6 +8,7 @@ indexes, and ``<name>_<md5 of name>.data.json.gz`` with one document per line. `
 
 from __future__ import annotations
 
+import glob
 import gzip
 import hashlib
 import os
@@ -70,6 +71,7 @@ def make_dump(
     names = [*vertices, *edges]
     with store_errors("count documents"):
         total = sum(database.collection(name).count() for name in names)
+    _remove_leftovers(folder)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -204,6 +206,24 @@ def _file_facts(folder: Path, collection: str) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_bytes(orjson.dumps(value))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left of dumps to this folder; one that still runs keeps its own."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        writer = left.name.rpartition(".")[2]
+        if left.name == f".{folder.name}.{writer}" and writer.isdecimal() and not _runs(int(writer)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def _swap(new: Path, folder: Path) -> None:
