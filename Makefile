@@ -16,7 +16,7 @@ declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; 
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
-.PHONY: help setup lock check up down status top password run lab api demo test test-aqlite lint format likes bench docs slides clean distclean
+.PHONY: help setup lock check up down status top password run lab api demo test test-aqlite faults lint format likes bench docs slides clean distclean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ test: setup lint ## Lint, then unit, integration and notebook tests
 
 test-aqlite: $(STAMP) ## The tests of packages/aqlite alone
 	@cd packages/aqlite && $(CURDIR)/$(PY) -m pytest $(PYTEST_ARGS) </dev/null
+
+faults: setup ## Every fault case, with a table: servers killed, disks full, runs cut off; `make test` has the shorter ones
+	@$(PY) -m pytest tests/faults -m fault $(PYTEST_ARGS) </dev/null
 
 lint: $(STAMP) ## Check style of code and notebooks, and that what is imported is declared
 	@$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""A relay between a client and a server that can break connections, end TLS, and remember what was sent."""
+"""A relay between a client and a server that can break or slow connections, end TLS, and remember what was sent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import socket
 import ssl
 import struct
 import threading
+import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
@@ -21,6 +23,7 @@ class Relay:
         on: only where that holds this text.
         tls: ends TLS with this context, so that the server hears plain text.
         at: the port to listen on; 0: any that is free.
+        back: carries answers from the server, its first argument, to the client: :func:`pump`, or one that fails.
 
     Attributes:
         url: where the relay listens.
@@ -37,10 +40,12 @@ class Relay:
         on: bytes = b"",
         tls: ssl.SSLContext | None = None,
         at: int = 0,
+        back: Callable[[socket.socket, socket.socket], None] | None = None,
     ) -> None:
         self.connections = 0
         self.heard = b""
         self._port, self._refused, self._cuts_left, self._on, self._tls = port, refused, cut, on, tls
+        self._back = back or pump
         self._listener = socket.create_server(("127.0.0.1", at))
         self.url = f"localhost:{self._listener.getsockname()[1]}"
         self._open: list[socket.socket] = []
@@ -84,7 +89,7 @@ class Relay:
                 self._open.append(client)
             with closing(client), socket.create_connection(("127.0.0.1", self._port)) as server:
                 self._open.append(server)
-                back = self._start(pump, server, client)
+                back = self._start(self._back, server, client)
                 try:
                     while data := client.recv(65536):
                         self.heard += data
@@ -106,6 +111,47 @@ def pump(source: socket.socket, target: socket.socket) -> None:
         while data := source.recv(65536):
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
+
+
+def until(silence: threading.Event) -> Callable[[socket.socket, socket.socket], None]:
+    """Hand on what comes until ``silence`` is set; from then on the other side waits for ever."""
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not silence.is_set():
+                    target.sendall(data)
+
+    return carry
+
+
+def slow(seconds: float) -> Callable[[socket.socket, socket.socket], None]:
+    """Hand on what comes so many seconds later."""
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                time.sleep(seconds)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    return carry
+
+
+def torn(most: int) -> Callable[[socket.socket, socket.socket], None]:
+    """Hand on so many bytes, then reset the connection."""
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        left = most
+        with suppress(OSError):
+            while left and (data := source.recv(left)):
+                target.sendall(data)
+                left -= len(data)
+            target.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it
+            reset(target)
+            source.shutdown(socket.SHUT_RDWR)
+
+    return carry
 
 
 def reset(connection: socket.socket) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook
 from rich.console import Console
+from tiny_notebooks import write_index, write_notebook
 
 from workshop.errors import RunnerError, UnknownParameterError
 from workshop.runner.execute import execute_notebook, kernel_environment
@@ -23,28 +24,6 @@ from workshop.runner.record import MEDIA_TYPE, read_records, record
 from workshop.runner.session import new_run_folder, run_notebooks
 from workshop.runner.terminal import TerminalWatcher, print_report
 from workshop.settings import PROJECT_ROOT, load_settings
-
-PARAMETERS = 'DATA_SIZE = "default"  # tiny, default or full\nSEED = 0\nRATE = 0.5\nLABELS = ["a", "b"]\nNAME = "x"'
-
-
-def write_notebook(folder: Path, name: str, *sources: str) -> Path:
-    """A notebook with a title, a parameters cell and the given code cells; those have indices 2, 3, ..."""
-    cells = [
-        new_markdown_cell("# Title"),
-        new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-        *map(new_code_cell, sources),
-    ]
-    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    path = folder / f"{name}.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
-    return path
-
-
-def write_index(folder: Path, *tables: str) -> Path:
-    path = folder / "index.toml"
-    common = 'title = "A title"\ngoal = "A goal"\nminutes = 1\ntimeout = 60\n'
-    path.write_text("".join(f"[[notebook]]\n{common}{table}\n" for table in tables))
-    return path
 
 
 def run(tmp_path: Path, source: Path, timeout: float = 60, **parameters: object):
