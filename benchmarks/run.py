@@ -40,6 +40,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "bench_accelerate": ("best_form", "best_form_overlap"),
     "bench_load": ("dynamic_batching", "load_generator_cost"),
+    "bench_fleet": ("fleet_scaling", "simulator_error"),
     "bench_generation": ("stream_first_token", "stream_rate", "generate_batch", "cancel_latency"),
     "bench_sentiment": ("sentiment_accuracy", "sentiment_onnx"),
     "bench_aqlite": (

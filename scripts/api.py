@@ -17,9 +17,12 @@ def main(arguments: list[str] | None = None) -> int:
     settings = load_settings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=settings.api_port, help="default: WORKSHOP_API_PORT")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; another one than the default is for a container"
+    )
     options = parser.parse_args(arguments)
     print(f"OpenAI-compatible API: base_url http://127.0.0.1:{options.port}/v1, any api_key", flush=True)
-    uvicorn.run(make_app(settings), host="127.0.0.1", port=options.port, log_level="warning")
+    uvicorn.run(make_app(settings), host=options.host, port=options.port, log_level="warning")
     return 0
 
 
