@@ -64,6 +64,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "likes_hybrid",
         "likes_text_only",
         "movie_relevance",
+        "hybrid_genre_overlap",
         "vector_recall",
         "vector_latency",
     ),
