@@ -135,9 +135,10 @@ BASE.parameters["prompt"].string_value = "query: "
     rows=st.none() | st.integers(1, 64),
     queue=st.integers(0, 100),
     priorities=st.integers(0, 3),
+    cache=st.booleans(),
 )
-def test_a_setting_changes_the_scheduling_and_nothing_else(instances, threads, delay, rows, queue, priorities):
-    serving = Serving(instances, threads, True, delay, rows, queue, 0, priorities)
+def test_a_setting_changes_the_scheduling_and_nothing_else(instances, threads, delay, rows, queue, priorities, cache):
+    serving = Serving(instances, threads, True, delay, rows, queue, 0, priorities, cache)
     config = serving.applied_to(BASE)
     assert config.instance_group[0].count == instances
     assert config.max_batch_size == (rows or 64)
@@ -145,7 +146,8 @@ def test_a_setting_changes_the_scheduling_and_nothing_else(instances, threads, d
     assert config.dynamic_batching.default_queue_policy.max_queue_size == queue
     assert config.dynamic_batching.priority_levels == priorities
     assert config.parameters["prompt"].string_value == "query: "
-    assert ("INTRA_OP_THREAD_COUNT" in config.parameters) == (threads is not None)
+    assert config.response_cache.enable == cache
+    assert ("intra_op_thread_count" in config.parameters) == (threads is not None)
     assert BASE.instance_group[0].count == 3, "the given configuration stays as it is"
 
 
@@ -153,6 +155,13 @@ def test_without_batching_there_is_no_batcher_and_nothing_that_needs_one():
     assert not Serving(batching=False).applied_to(BASE).HasField("dynamic_batching")
     with pytest.raises(SettingsError, match="switched off"):
         Serving(batching=False, queue_size=4)
+
+
+def test_threads_of_a_backend_that_names_them_otherwise_are_refused():
+    unknown = pb.ModelConfig(name="m", backend="python", max_batch_size=64)
+    with pytest.raises(SettingsError, match="'m' is run by 'python'"):
+        Serving(threads=1).applied_to(unknown)
+    assert Serving().applied_to(unknown).max_batch_size == 64
 
 
 def measured(rate: int, latency_ms: float, errors: int = 0) -> Trial:

@@ -18,6 +18,14 @@ from workshop.loadtest.generator import Load, Send, closed_loop
 from workshop.triton.client import TritonClient
 from workshop.triton.server_time import ServerTime
 
+# what each backend calls the threads of one copy
+THREADS_PARAMETERS = {
+    "pytorch_libtorch": "INTRA_OP_THREAD_COUNT",
+    "onnxruntime_onnx": "intra_op_thread_count",
+    "openvino": "INFERENCE_NUM_THREADS",
+    "torch_aoti": "INTRA_OP_THREAD_COUNT",
+}
+
 
 @dataclass(frozen=True)
 class Serving:
@@ -32,6 +40,7 @@ class Serving:
         queue_size: requests that may wait; more are refused at once. 0: any number.
         timeout_us: microseconds a request may wait before it is refused. 0: any time.
         priorities: levels of priority, 1 the first served; a request without one gets the last. 0: none.
+        cache: answer repeated requests from the server's response cache, where it has one.
     """
 
     instances: int = 1
@@ -42,6 +51,7 @@ class Serving:
     queue_size: int = 0
     timeout_us: int = 0
     priorities: int = 0
+    cache: bool = False
 
     def __post_init__(self) -> None:
         needs_batcher = self.delay_us or self.queue_size or self.timeout_us or self.priorities
@@ -52,13 +62,18 @@ class Serving:
             )
 
     def applied_to(self, config: pb.ModelConfig) -> pb.ModelConfig:
-        """A copy of a model's configuration that is scheduled so; what the model computes stays."""
+        """A copy of a model's configuration that is scheduled so; what the model computes stays.
+
+        Raises:
+            SettingsError: threads are given for a backend whose parameter for them is not known.
+        """
         tuned = pb.ModelConfig()
         tuned.CopyFrom(config)
         tuned.ClearField("instance_group")
         tuned.instance_group.add(count=self.instances)
         if self.threads is not None:
-            tuned.parameters["INTRA_OP_THREAD_COUNT"].string_value = str(self.threads)
+            tuned.parameters[_threads_parameter(config)].string_value = str(self.threads)
+        tuned.response_cache.enable = self.cache
         if self.rows is not None:
             tuned.max_batch_size = self.rows
         tuned.ClearField("dynamic_batching")
@@ -80,7 +95,19 @@ class Serving:
         threads = f" x {self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
         batching = f"batching, {self.delay_us / 1000:g} ms delay" if self.batching else "no batching"
         rows = f", {self.rows} rows at most" if self.rows else ""
-        return f"{self.instances} instance{'s' * (self.instances != 1)}{threads}, {batching}{rows}"
+        cache = ", cache" if self.cache else ""
+        return f"{self.instances} instance{'s' * (self.instances != 1)}{threads}, {batching}{rows}{cache}"
+
+
+def _threads_parameter(config: pb.ModelConfig) -> str:
+    runtime = config.backend or config.platform
+    if runtime not in THREADS_PARAMETERS:
+        raise SettingsError(
+            f"model {config.name!r} is run by {runtime!r}, whose parameter for threads is not known here, but by "
+            f"{', '.join(THREADS_PARAMETERS)}",
+            hint="Serving(threads=None, ...)",
+        )
+    return THREADS_PARAMETERS[runtime]
 
 
 @contextmanager
