@@ -63,9 +63,16 @@ class Preprocessing:
             raise ValueError(f"crop {self.crop}: expected a share between 0 and 1")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation {self.interpolation!r}: expected one of {', '.join(INTERPOLATIONS)}")
-        if len(self.mean) != 3 or len(self.deviation) != 3 or not all(self.deviation):
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+            mean, deviation = np.float32(self.mean), np.float32(self.deviation)
+        if (
+            mean.shape != (3,)
+            or deviation.shape != (3,)
+            or not np.isfinite([mean, deviation]).all()
+            or not deviation.all()
+        ):
             raise ValueError(
-                f"mean {self.mean}, deviation {self.deviation}: expected 3 numbers each, no deviation of 0"
+                f"mean {self.mean}, deviation {self.deviation}: expected 3 finite numbers each, no deviation of 0"
             )
 
     def to_parameters(self) -> dict[str, str]:
