@@ -135,7 +135,7 @@ def read_sidecar(folder: Path) -> Sidecar | None:
                 hint=RENEW,
             )
         return Sidecar(**content)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RepositoryError(f"{path} is not a sidecar: {error}", hint=RENEW) from error
 
 
