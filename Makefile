@@ -97,7 +97,7 @@ format: $(STAMP) ## Mend style, strip notebook outputs, refresh generated parts 
 likes: setup ## Judge the movie recommender of the running stack by ratings: RATINGS=table.csv; none: a synthetic table
 	@$(PY) scripts/judge_likes.py $(if $(RATINGS),'$(RATINGS)')
 
-bench: setup ## Measure: all, or BENCH="id id"
+bench: setup ## Measure: all but what takes ten minutes (fuzz_cases, soak), or BENCH="id id"
 	@$(PY) benchmarks/run.py $(BENCH)
 
 docs: setup ## The site of the newest whole run, in site/html; checked page by page where Chromium is installed

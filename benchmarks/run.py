@@ -1,4 +1,4 @@
-"""Measure the project's claims: ``python benchmarks/run.py [id ...]``, all of them without an id.
+"""Measure the project's claims: ``python benchmarks/run.py [id ...]``; without an id, all but the longest, see below.
 
 Writes ``benchmarks/results.json`` (``machine``, and a list of ``{id, value, unit, peer, ratio, bar, holds, note,
 measured, commit}``) and ``benchmarks/RESULTS.md``. Ids that were not asked for keep their earlier result when it is of
@@ -83,8 +83,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bench_notebooks": ("prose_literals", "exercise_refusals"),
     "bench_demo": ("demo_start", "demo_first_result", "demo_memory"),
     "bench_room": ("docs_build", "two_hour_path"),
+    "bench_faults": ("fault_cases", "fuzz_cases", "soak"),
     "bench_run": ("warm_run",),
 }
+ONLY_BY_NAME = frozenset({"fuzz_cases", "soak"})
+"""Ten minutes each, and longer: measured when they are asked for."""
 ALL_IDS = tuple(name for names in MODULES.values() for name in names)
 RESULTS, TABLE = FOLDER / "results.json", FOLDER / "RESULTS.md"
 
@@ -186,8 +189,13 @@ def markdown(report: dict) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write both files, show a table; returns 1 when a bar was missed."""
     parser = argparse.ArgumentParser(description="Measure the project's claims")
-    parser.add_argument("ids", nargs="*", metavar="id", help=f"any of: {' '.join(ALL_IDS)}")
-    ids = set(parser.parse_args(arguments).ids) or set(ALL_IDS)
+    parser.add_argument(
+        "ids",
+        nargs="*",
+        metavar="id",
+        help=f"any of: {' '.join(ALL_IDS)}; none: all but {', '.join(sorted(ONLY_BY_NAME))}",
+    )
+    ids = set(parser.parse_args(arguments).ids) or set(ALL_IDS) - ONLY_BY_NAME
     unknown = sorted(ids - set(ALL_IDS))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(ALL_IDS)}")

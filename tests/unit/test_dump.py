@@ -15,7 +15,7 @@ from workshop.files import sha256_of
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES
 from workshop.settings import PROJECT_ROOT
 from workshop.store.dump import file_stem
-from workshop.store.restore import _operations, read_dump
+from workshop.store.restore import operations, read_dump
 from workshop.text.sources import MINILM_SHA256
 
 MD5 = file_stem("things").rpartition("_")[2]
@@ -35,7 +35,7 @@ def write_dump(folder: Path, stem: str = "things", lines: list[dict] | None = No
 
 def documents(folder: Path) -> list[tuple[bool, str]]:
     (collection,), _ = read_dump(folder)
-    return [(kept, document["_key"]) for path in collection.data_files for kept, document in _operations(path)]
+    return [(kept, document["_key"]) for path in collection.data_files for kept, document in operations(path)]
 
 
 ALL_THREE = [(True, "0"), (True, "1"), (True, "2")]
@@ -243,12 +243,12 @@ def test_damaged_data_files_are_refused(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DumpError, match=message):
-        list(_operations(path))
+        list(operations(path))
 
 
 def test_empty_data_file_holds_nothing(tmp_path):
     (tmp_path / "x.data.json.gz").write_bytes(gzip.compress(b""))
-    assert list(_operations(tmp_path / "x.data.json.gz")) == []
+    assert list(operations(tmp_path / "x.data.json.gz")) == []
 
 
 # --- the dump in the repository -------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def test_committed_dump_is_whole_and_small(movies_dump):
 def test_committed_dump_holds_facts_and_vectors_and_no_overviews(movies_dump):
     (movies,) = (collection for collection in read_dump(movies_dump)[0] if collection.name == MOVIES)
     lengths = []
-    for kept, movie in _operations(movies.data_files[0]):
+    for kept, movie in operations(movies.data_files[0]):
         assert kept
         assert not {"overview", "tagline", "_rev"} & movie.keys()
         assert len(movie["embedding"]) == 384

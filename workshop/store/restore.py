@@ -93,7 +93,7 @@ def restore_dump(
         StoreSchemaError: a collection or graph of that name exists and is different.
     """
     collections, skipped = read_dump(folder, data_set=data_set)
-    counts = {path: sum(1 for _ in _operations(path)) for dumped in collections for path in dumped.data_files}
+    counts = {path: sum(1 for _ in operations(path)) for dumped in collections for path in dumped.data_files}
     _check_counts(folder, collections, counts)
     report = RestoreReport(skipped=skipped)
     ordinary = [dumped for dumped in collections if dumped.name != GRAPHS]
@@ -221,7 +221,7 @@ def _view_name(path: Path) -> str:
 
 def _analyzer_names(analyzers: DumpedCollection) -> Iterator[str]:
     for path in analyzers.data_files:
-        for kept, document in _operations(path):
+        for kept, document in operations(path):
             if kept:
                 yield document.get("name", document["_key"])
 
@@ -268,8 +268,12 @@ def _check_counts(folder: Path, collections: list[DumpedCollection], counts: dic
             raise DumpError(f"{folder}: {dumped.name!r} should hold {wanted} documents, and holds {found}")
 
 
-def _operations(path: Path) -> Iterator[tuple[bool, Document]]:
-    """The lines of a data file as (is it an insertion, document)."""
+def operations(path: Path) -> Iterator[tuple[bool, Document]]:
+    """The lines of a data file as (is it an insertion, document).
+
+    Raises:
+        DumpError: the file is truncated, damaged, or a line is none of a dump.
+    """
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
@@ -316,8 +320,8 @@ def _restore_file(database: StandardDatabase, collection: str, path: Path, on_li
             acknowledged(before + seen)
         on_line(before + seen)
 
-    operations = itertools.islice(_operations(path), start, None)
-    for inserting, group in itertools.groupby(operations, key=lambda operation: operation[0]):
+    remaining = itertools.islice(operations(path), start, None)
+    for inserting, group in itertools.groupby(remaining, key=lambda operation: operation[0]):
         documents = (_without_server_attributes(document) for _, document in group)
         before = lines
         if inserting:
@@ -377,7 +381,7 @@ def _restore_graphs(database: StandardDatabase, collections: list[DumpedCollecti
     present = {dumped.name for dumped in collections}
     graphs = []
     for path in (path for dumped in collections if dumped.name == GRAPHS for path in dumped.data_files):
-        for _, document in _operations(path):
+        for _, document in operations(path):
             edges = tuple(
                 EdgeDefinition(definition["collection"], tuple(definition["from"]), tuple(definition["to"]))
                 for definition in document["edgeDefinitions"]
