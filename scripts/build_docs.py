@@ -24,6 +24,7 @@ PAGES = (
     "TROUBLESHOOTING.md",
     "CONTRIBUTING.md",
     "benchmarks/RESULTS.md",
+    "deploy/kubernetes/README.md",
     "packages/aqlite/README.md",
     "packages/aqlite/PERMISSIONS.md",
     "packages/aqlite/CHANGELOG.md",

@@ -85,7 +85,9 @@ class Settings(BaseSettings):
     arango_url: str = Field(
         "",
         validation_alias=AliasChoices("WORKSHOP_ARANGO_URL", "ARANGO_URL"),
-        description="A real ArangoDB server; empty means the local stack's aqlite",
+        pattern=r"^(https?://[^\s,;]+(,\s*https?://[^\s,;]+)*)?$",
+        description="A real ArangoDB server, or the coordinators of a cluster, comma-separated, of which the next is "
+        "asked when one cannot be reached; empty means the local stack's aqlite",
     )
     arango_port: int = Field(8529, description="Port of the local stack's aqlite")
     arango_database: str = Field("workshop", description="Database that holds the graphs")
@@ -168,6 +170,11 @@ class Settings(BaseSettings):
     def effective_arango_url(self) -> str:
         """The ArangoDB server in use: ``arango_url`` when set, otherwise the local aqlite."""
         return self.arango_url or self.aqlite_url
+
+    @property
+    def arango_hosts(self) -> list[str]:
+        """Addresses of the ArangoDB in use: one server, or a cluster's coordinators in the order they are asked."""
+        return [url.strip() for url in self.effective_arango_url.split(",")]
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
-from workshop.errors import StoreTimeoutError, StoreUnreachableError
+from workshop.errors import SettingsError, StoreTimeoutError, StoreUnreachableError
 from workshop.settings import load_settings
+from workshop.store import connection
 from workshop.store.connection import connect, wait_ready
 
 
@@ -76,3 +77,36 @@ def test_password_comes_from_the_stack_when_none_is_set(tmp_path, closed_port):
     with pytest.raises(StoreUnreachableError) as caught:
         connect(settings)
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def unreachable():
+    """A port of a machine that is gone: it neither accepts nor refuses, since its queue of connections is full."""
+    with closing(socket.socket()) as server, ExitStack() as waiting:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):
+            one = waiting.enter_context(closing(socket.socket()))
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+def test_a_machine_that_is_gone_is_given_up_before_the_time_of_a_request(unreachable, closed_port, monkeypatch):
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.3)
+    url = f"http://127.0.0.1:{unreachable},http://127.0.0.1:{closed_port}"
+    started = time.monotonic()
+    with pytest.raises(StoreUnreachableError, match="Can't connect to host"):
+        connect(load_settings(arango_url=url, arango_password="x"), request_timeout=60)
+    assert 0.3 <= time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("url", ["localhost:8529", "http://a:8529,", "http://a:8529;http://b:8529"])
+def test_addresses_that_are_none_are_a_settings_error(url):
+    with pytest.raises(SettingsError, match="arango_url"):
+        load_settings(arango_url=url)
+
+
+def test_addresses_of_coordinators_are_asked_in_their_order():
+    settings = load_settings(arango_url="http://b:8529, https://a:8530")
+    assert settings.arango_hosts == ["http://b:8529", "https://a:8530"]

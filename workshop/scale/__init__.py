@@ -7,4 +7,6 @@
 - :mod:`workshop.scale.object_store`: their models in an object store.
 - :mod:`workshop.scale.embedding`: a collection embedded by Ray Data, resumable after any failure.
 - :mod:`workshop.scale.layerwise`: GraphSAGE over the partitions of a graph, as Ray tasks.
+- :mod:`workshop.scale.simulator`: how many servers a load needs; :mod:`workshop.scale.measure` feeds and checks it.
+- :mod:`workshop.scale.arithmetic`: sizes and hours, from a laptop to 100 million products.
 """

@@ -64,7 +64,7 @@ def read(settings: Settings) -> Reading:
 
 
 def _store(settings: Settings) -> dict[str, float]:
-    url = settings.effective_arango_url.split(",")[0]
+    url = settings.arango_hosts[0]
     with requests.Session() as session:
         session.trust_env = False  # no proxy stands before these servers
         answer = session.get(

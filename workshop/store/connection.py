@@ -30,6 +30,9 @@ from workshop.settings import Settings
 REQUEST_SECONDS = 300.0
 """Longest time one request may take; the driver's own default of 60 s is too short for building a vector index."""
 
+CONNECT_SECONDS = 5.0
+"""Longest time a server may take to accept a connection; of several coordinators the next one is tried after it."""
+
 PROBE_SECONDS = 10.0
 """Longest time one of the questions of :func:`wait_ready` may take."""
 
@@ -43,8 +46,11 @@ def connect(
 ) -> StandardDatabase:
     """Open the workshop's database, and create it when the server does not have it yet.
 
+    Of several coordinators the first is asked, as long as it can be reached, then the next. A request that was accepted
+    and not answered is not sent to another one, which could do the same work twice.
+
     Args:
-        settings: address, user and password of the server.
+        settings: address, user and password of the server, or of the coordinators of a cluster.
         database: another database than ``settings.arango_database``.
         request_timeout: seconds one request may take.
 
@@ -71,7 +77,7 @@ def wait_ready(settings: Settings, *, timeout: float = 60.0) -> str:
         StoreAuthError: it answers, but refuses the user or the password.
     """
     end = time.monotonic() + timeout
-    servers = len(settings.effective_arango_url.split(","))
+    servers = len(settings.arango_hosts)
     while True:
         # of several servers each may be asked in turn
         limit = min(PROBE_SECONDS, max(end - time.monotonic(), 0.05) / servers)
@@ -89,14 +95,17 @@ def wait_ready(settings: Settings, *, timeout: float = 60.0) -> str:
 
 def _open(settings: Settings, name: str, request_timeout: float, *, retries: int) -> StandardDatabase:
     """A database by name, without asking the server anything."""
-    hosts = settings.effective_arango_url.split(",")
+    hosts = settings.arango_hosts
+    http = _HttpClient(request_timeout=request_timeout, retry_attempts=retries, backoff_factor=0.2)
     client = ArangoClient(
         hosts=hosts,
         resolver_max_tries=len(hosts),
-        http_client=_HttpClient(request_timeout=request_timeout, retry_attempts=retries, backoff_factor=0.2),
+        http_client=http,
         serializer=_to_json,
         deserializer=orjson.loads,
     )
+    # a coordinator whose machine is gone does not even refuse; the driver's sessions, made above, take one number only
+    http.request_timeout = (min(CONNECT_SECONDS, request_timeout), request_timeout)
     return client.db(name, username=settings.arango_user, password=store_password(settings))
 
 
