@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,6 @@ from workshop.store.connection import connect
 from workshop.text.prepare import prepare_sentence_bert, prepare_zero_shot
 from workshop.triton.client import TritonClient
 from workshop.triton.endpoint import Endpoint
-from workshop.triton.repository import complete_models
 from workshop.vision.prepare import prepare_image_classifier
 
 sys.path.append(str(PROJECT_ROOT / "tests" / "fuzz"))
@@ -145,11 +145,12 @@ def soaked() -> dict:
         settings = private_settings(
             Path(folder) / "stack", model_repository=Path(folder) / "models", arango_password=""
         )
-        settings.model_repository.mkdir()
+        committed = load_settings().model_repository  # with the code of the tokenizers and of the image decoder
+        shutil.copytree(committed, settings.model_repository, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         prepare_sentence_bert(settings)
         prepare_zero_shot(settings)
         prepare_image_classifier(settings)
-        with stack.running(settings, models=complete_models(settings.model_repository)):
+        with stack.running(settings, models=MODELS):
             done = asyncio.run(_soak(settings))
     growth = done.growth
     errors = done.load.errors.total()
