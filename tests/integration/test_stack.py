@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -288,6 +289,22 @@ def test_the_store_runs_beside_triton_and_keeps_its_data_over_a_restart_and_a_ki
     assert database(second).collection("films").has("alien")
     with pytest.raises(ServerConnectionError, match="401"):
         ArangoClient(f"http://127.0.0.1:{settings.arango_port}").db("_system", "root", "wrong", verify=True)
+
+
+def test_the_last_of_two_blocks_stops_what_the_first_has_started_unless_up_was_called_since(settings):
+    def state():
+        return stack.status(settings, ["aqlite"])[0].state
+
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(stack.running(settings, ["aqlite"]))
+    second.enter_context(stack.running(settings, ["aqlite"]))
+    first.close()
+    assert state() == "ready"
+    second.close()
+    assert state() == "stopped"
+    with stack.running(settings, ["aqlite"]):
+        stack.up(settings, ["aqlite"])
+    assert state() == "ready"
 
 
 def test_a_changed_password_is_explained_and_mended_without_loss(tmp_path, monkeypatch):
