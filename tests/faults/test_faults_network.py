@@ -68,7 +68,7 @@ def test_triton_hangs(triton, protocol):
         began, sent = time.monotonic(), relay.heard.count(b"values__0")
         with pytest.raises(ServingTimeoutError, match="no answer within the time allowed"):
             ask(client)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         assert relay.heard.count(b"values__0") - sent == 1
 
 
