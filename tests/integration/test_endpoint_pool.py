@@ -19,10 +19,13 @@ from workshop.errors import (
     SettingsError,
     TensorNameError,
 )
+from workshop.loadtest.tuning import Serving
 from workshop.logs import request_id
 from workshop.scale.endpoints import EndpointPool
 from workshop.settings import load_settings
 from workshop.stack.private import free_ports
+from workshop.triton.client import TritonClient
+from workshop.triton.repository import read_config
 
 ROWS = np.arange(40, dtype=np.float32).reshape(20, 2)
 REQUESTS = [{"a__0": row[None], "b__1": row[None]} for row in ROWS]
@@ -179,6 +182,22 @@ def test_errors_of_inputs_and_model_are_raised_at_once(relays):
         with pytest.raises(ModelNotFoundError, match="'nobody' is not in the repository"):
             pool.infer("nobody", {})
         assert all(status.healthy for status in pool.statuses())
+
+
+def test_requests_that_a_full_queue_refuses_are_asked_again(local_stack, relays):
+    config = read_config(local_stack.model_repository / "add_subtract")
+    short = Serving(delay_us=50_000, queue_size=1)
+    with TritonClient.from_settings(local_stack) as client:
+        client.load_model("add_subtract", short.applied_to(config))
+        try:
+            with EndpointPool(urls(relays), **QUICK) as pool:
+                answers = list(pool.infer_many("add_subtract", REQUESTS[:8]))
+                np.testing.assert_array_equal(np.concatenate([answer["sum__0"] for answer in answers]), 2 * ROWS[:8])
+                statuses = pool.statuses()
+                assert sum(status.answered for status in statuses) > 8 + 1, "none was refused"
+                assert all(status.healthy for status in statuses)
+        finally:
+            client.load_model("add_subtract", config)
 
 
 def test_a_check_asks_everybody(relays, silent):
