@@ -79,6 +79,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "bench_products": ("orders_recall", "catalogue_products", "live_product"),
     "bench_vision": ("vit_two_ways", "vit_int8", "image_top1", "image_jpeg"),
     "bench_sagemaker": ("archive_size", "sagemaker_invoke"),
+    "bench_scale": ("ray_vs_client", "ray_worker_loss", "products_layerwise"),
     "bench_packages": ("client_import", "setup_warm", "aqlite_wheel"),
     "bench_notebooks": ("prose_literals", "exercise_refusals"),
     "bench_demo": ("demo_start", "demo_first_result", "demo_memory"),

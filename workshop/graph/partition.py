@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +108,7 @@ def partition_layer(
     index: int,
     partition: Partition,
     own: np.ndarray,
-    halo: Sequence[np.ndarray],
+    halo: Iterable[np.ndarray],
     edges_per_batch: int = EDGES_PER_BATCH,
 ) -> np.ndarray:
     """One layer for the nodes of a partition.
@@ -118,15 +118,19 @@ def partition_layer(
         index: which layer, from 0.
         partition: the nodes.
         own: float32 ``[own nodes, width]``, their vectors of the layer before.
-        halo: the halo's vectors of the layer before, in the halo's order, in any number of pieces.
+        halo: the halo's vectors of the layer before, in the halo's order, in any number of pieces, drawn one by one.
         edges_per_batch: bound on the edges of one step.
 
     Returns:
         float32 ``[own nodes, next width]``.
     """
-    h = torch.from_numpy(np.concatenate([own, *halo], dtype=np.float32))
+    h = np.empty((len(own) + len(partition.halo), own.shape[1]), dtype=np.float32)
+    filled = 0
+    for piece in chain([own], halo):
+        h[filled : filled + len(piece)] = piece
+        filled += len(piece)
     csr = CSRGraph(np.array(partition.csr.indptr), np.array(partition.csr.indices))  # in memory, if mapped so far
-    return layer_outputs(model, index, h, csr, edges_per_batch).numpy()
+    return layer_outputs(model, index, torch.from_numpy(h), csr, edges_per_batch).numpy()
 
 
 def infer_partitioned(
@@ -172,7 +176,7 @@ def infer_partitioned(
             files = [folder / f"layer{index + 1}_part{position:04d}.npy" for position in range(len(partitions))]
             for position, (partition, file) in enumerate(zip(partitions, files, strict=True)):
                 if not file.exists():
-                    halo = [before[owner][rows] for owner, rows in owners(partition.halo, partitions)]
+                    halo = (before[owner][rows] for owner, rows in owners(partition.halo, partitions))
                     out = partition_layer(model, index, partition, before[position], halo, edges_per_batch)
                     _save(file, out)
                 if progress:

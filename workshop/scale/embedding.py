@@ -185,9 +185,10 @@ def embed_with_ray(
     make_room(database, collection, embedder.width)
     ranges = list(key_ranges(stream_query(database, "pending_keys", source.scope), range_documents))
     workers = workers or WORKERS_PER_ENDPOINT * endpoints
-    worker = (settings, model, embedder.tokenizer, embedder.width, patience, request_timeout)
     stored, began = 0, []
     with ray_cluster():
+        tokenizer = ray.put(embedder.tokenizer)  # held here, so that a worker that is started again finds it
+        worker = (settings, model, tokenizer, embedder.width, patience, request_timeout)
         for row in _blocks(source, ranges, range_documents, worker, workers):
             stored += row["stored"]
             began.append(row["began"])
@@ -240,17 +241,18 @@ class EmbedTexts:
     Args:
         settings: where the endpoints are.
         model: name of the served model.
-        tokenizer: the model's own; it comes with the worker, since other machines have no model repository.
+        tokenizer: the model's own, in Ray's store, since other machines have no model repository.
         width: numbers in a vector.
         patience: seconds to wait while no endpoint is healthy.
         timeout: seconds one request may take at one endpoint.
     """
 
     def __init__(
-        self, settings: Settings, model: str, tokenizer: TextTokenizer, width: int, patience: float, timeout: float
+        self, settings: Settings, model: str, tokenizer: ray.ObjectRef, width: int, patience: float, timeout: float
     ) -> None:
         self._pool = EndpointPool.from_settings(settings, patience=patience, timeout=timeout)
-        self._model, self._tokenizer, self._width = model, tokenizer, width
+        self._tokenizer: TextTokenizer = ray.get(tokenizer)
+        self._model, self._width = model, width
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
     def __call__(self, block: pa.Table) -> pa.Table:

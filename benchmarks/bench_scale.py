@@ -1,0 +1,265 @@
+"""Bulk embedding with Ray against the plain client, the price of a lost worker, and a graph of ogbn-products' size."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psutil
+import torch
+from products_graph import write_graph
+
+from workshop import stack
+from workshop.data.movies import load_movies
+from workshop.graph.architecture import Architecture
+from workshop.graph.graphsage import GraphSAGE
+from workshop.graph.partition import infer_partitioned
+from workshop.scale.cluster import ray_cluster
+from workshop.scale.embedding import BulkReport, StoredBlock, embed_with_ray
+from workshop.settings import Settings, load_settings
+from workshop.stack.private import private_settings
+from workshop.store.bulk import upsert
+from workshop.store.connection import connect
+from workshop.store.embeddings import embed_collection
+from workshop.store.pending import pending_scope
+from workshop.store.queries import run_query
+from workshop.store.schema import ensure_collection
+from workshop.text.embedder import TextEmbedder
+from workshop.text.prepare import prepare_sentence_bert
+from workshop.text.signatures import SENTENCE_BERT
+from workshop.triton.artefact import served_sidecar
+from workshop.triton.client import TritonClient
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests/integration"))
+import tiny_text_models
+
+FILMS = "films"
+RANGE = 128
+CLIENT_SECONDS, LOSS_SECONDS = 25, 55  # how long a run is made, by a first measurement of the rate
+RATE_BAR, MEMORY_BAR, LOSS_BAR = 0.9, 0.1, 0.1
+FEW_ROWS, MANY_ROWS, WIDTH = 5_000, 25_000, 384
+MEGABYTES_OF_A_MILLION_VECTORS = WIDTH * 4
+NODES, LINKS, PARTS, MEMORY_LIMIT_GB = 2_449_029, 61_859_140, 32, 24
+
+
+def measure(ids: set[str]) -> Iterator[dict]:
+    """Yield the results of the benchmarks asked for."""
+    if "ray_vs_client" in ids:
+        yield ray_vs_client()
+    if "ray_worker_loss" in ids:
+        yield ray_worker_loss()
+    if "products_layerwise" in ids:
+        yield products_layerwise()
+
+
+@contextmanager
+def servers(sentence_model: str = "") -> Iterator[Settings]:
+    """A Triton with a sentence model, and a store with an empty collection."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = private_settings(
+            Path(folder) / "stack", model_repository=Path(folder) / "models", sentence_model=sentence_model
+        )
+        prepare_sentence_bert(settings)
+        with stack.running(settings, ["triton", "aqlite"], models=[SENTENCE_BERT.name]):
+            ensure_collection(connect(settings), FILMS, edge=False)
+            yield settings
+
+
+def fill(settings: Settings, texts: list[str]) -> None:
+    """Put documents into the collection, none of them with a vector."""
+    database = connect(settings)
+    database.collection(FILMS).truncate()
+    upsert(database, FILMS, ({"_key": f"{number:06d}", "overview": text} for number, text in enumerate(texts)))
+
+
+def overviews(settings: Settings, seconds: float) -> list[str]:
+    """As many overviews as the served model embeds in about so many seconds, warmed up before."""
+    texts = [movie.overview for movie in load_movies(load_settings(), "default").movies if movie.overview]
+    with TritonClient.from_settings(settings) as client:
+        embed = TextEmbedder(client)
+        embed(texts[:128])
+        started = time.perf_counter()
+        embed(texts[:256])
+    return texts[: int(seconds * 256 / (time.perf_counter() - started))]
+
+
+def version(settings: Settings) -> str:
+    """The served model's name and weights."""
+    return served_sidecar(settings.model_repository, SENTENCE_BERT.name).version_name
+
+
+def with_client(settings: Settings) -> float:
+    """Embed what is pending with one client; seconds."""
+    with TritonClient.from_settings(settings) as client:
+        embed = TextEmbedder(client)
+        report = embed_collection(
+            connect(settings), FILMS, embed, model_version=version(settings), dimension=embed.width
+        )
+    return report.seconds
+
+
+def with_ray(settings: Settings, on_block: Callable[[StoredBlock], None] | None = None, **options: int) -> BulkReport:
+    """Embed what is pending with Ray."""
+    return embed_with_ray(settings, FILMS, model_version=version(settings), on_block=on_block, **options)
+
+
+def ray_vs_client() -> dict:
+    """Rates over the same films, each once; and memory at two numbers of rows of a tiny model."""
+    with servers() as settings:
+        texts = overviews(settings, CLIENT_SECONDS)
+        fill(settings, texts)
+        client = len(texts) / with_client(settings)
+        fill(settings, texts)
+        report = with_ray(settings, range_documents=RANGE)
+    steady = report.stored / (report.seconds - report.start_seconds)
+    overall = report.stored / report.seconds
+    growth = memory_growth()
+    more = (growth["ray"] - growth["client"]) / MEGABYTES_OF_A_MILLION_VECTORS
+    return {
+        "id": "ray_vs_client",
+        "value": steady,
+        "unit": "texts/s",
+        "peer": f"one client: {client:.1f} texts/s",
+        "ratio": steady / client,
+        "bar": f"ratio >= {RATE_BAR}, memory per million rows <= {MEMORY_BAR:.0%} more",
+        "holds": steady / client >= RATE_BAR and more <= MEMORY_BAR and report.stored == len(texts),
+        "note": f"{len(texts)} overviews, blocks of {RANGE}; Ray's start of {report.start_seconds:.0f} s left out, "
+        f"with it {overall:.1f} texts/s; memory of all its processes grows by {growth['ray']:.0f} MB a million "
+        f"rows, the client's by {growth['client']:.0f}: {more:+.1%} of the {MEGABYTES_OF_A_MILLION_VECTORS} MB "
+        f"of such vectors (peaks at {FEW_ROWS} and {MANY_ROWS} rows of a tiny model)",
+    }
+
+
+def memory_growth() -> dict[str, float]:
+    """Megabytes that the peak grows by from a few rows to many, as a million rows would have it; servers left out."""
+    peaks: dict[str, list[float]] = {"client": [], "ray": []}
+    with tempfile.TemporaryDirectory() as folder:
+        kind = tiny_text_models.Kind(width=WIDTH)
+        model = tiny_text_models.save_sentence_model(Path(folder) / "tiny", kind)
+        with servers(str(model)) as settings:
+            not_ours = {status.pid for status in stack.status(settings)}
+            for rows in (FEW_ROWS, MANY_ROWS):
+                texts = [f"A heist {number}" for number in range(rows)]
+                for name, embed in (("client", with_client), ("ray", with_ray)):
+                    fill(settings, texts)
+                    with peak_memory(not_ours) as peak:
+                        embed(settings)
+                    peaks[name].append(peak[0])
+    return {name: (many - few) / (MANY_ROWS - FEW_ROWS) * 1e6 for name, (few, many) in peaks.items()}
+
+
+@contextmanager
+def peak_memory(not_ours: set[int]) -> Iterator[list[float]]:
+    """The largest sum of the proportional set sizes of this process and its children, in MB, sampled while it runs."""
+    over, peak = threading.Event(), [0.0]
+
+    def sample() -> None:
+        while not over.wait(0.3):
+            peak[0] = max(peak[0], proportional_megabytes(psutil.Process(), not_ours))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        sampler.join()
+
+
+def proportional_megabytes(process: psutil.Process, not_ours: set[int]) -> float:
+    """Memory of a process and its children, what they share counted once."""
+    if process.pid in not_ours:
+        return 0.0
+    try:
+        own = process.memory_full_info().pss / 2**20
+        return own + sum(proportional_megabytes(child, not_ours) for child in process.children())
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def ray_worker_loss() -> dict:
+    """The same films twice: undisturbed, and with one of two workers killed after a third of the blocks."""
+    killed: list[int] = []
+
+    def kill(block: StoredBlock) -> None:
+        if not killed and block.done > block.wanted / 3:
+            killed.append(int(block.worker.partition(":")[2]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with servers() as settings, ray_cluster():
+        texts = overviews(settings, LOSS_SECONDS)
+        fill(settings, texts)
+        whole = with_ray(settings, range_documents=RANGE)
+        fill(settings, texts)
+        hurt = with_ray(settings, kill, range_documents=RANGE)
+        pending, there = run_query(
+            connect(settings), "count_pending_embeddings", pending_scope(FILMS, version(settings))
+        )[0]
+    usual, seconds = (report.seconds - report.start_seconds for report in (whole, hurt))
+    lost = pending + len(texts) - there
+    return {
+        "id": "ray_worker_loss",
+        "value": 100 * (seconds / usual - 1),
+        "unit": "% longer",
+        "peer": f"without a loss: {usual:.1f} s",
+        "ratio": seconds / usual,
+        "bar": f"<= {LOSS_BAR:.0%} longer, no vector missing",
+        "holds": seconds / usual <= 1 + LOSS_BAR and not lost and len(killed) == 1,
+        "note": f"{len(texts)} overviews in blocks of {RANGE}, 2 workers, one killed after a third; {lost} vectors "
+        "missing",
+    }
+
+
+def products_layerwise() -> dict:
+    """A graph of the size of ogbn-products, its embeddings layer by layer over partitions, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = multiprocessing.get_context("spawn").Pipe()
+        arguments = (Path(folder), NODES, LINKS, PARTS, theirs)
+        process = multiprocessing.get_context("spawn").Process(target=embed_products, args=arguments)
+        process.start()
+        theirs.close()
+        try:
+            found = ours.recv()
+        finally:
+            process.join()
+    return {
+        "id": "products_layerwise",
+        "value": found["seconds"],
+        "unit": "s",
+        "peer": None,
+        "ratio": None,
+        "bar": f"peak memory <= {MEMORY_LIMIT_GB} GB",
+        "holds": found["peak_gb"] <= MEMORY_LIMIT_GB,
+        "note": f"{NODES:,} nodes, {found['edges']:,} directed edges, 100 features, 256 wide, 2 layers, {PARTS} "
+        f"partitions with {found['halo']:.2f} halo nodes an own node; peak {found['peak_gb']:.1f} GB, mapped files "
+        f"included; {found['made']:.0f} s more to make the graph",
+    }
+
+
+def embed_products(folder: Path, nodes: int, links: int, parts: int, answer: Connection) -> None:
+    """Make the graph, embed it, and send how long that took."""
+    torch.manual_seed(0)
+    started = time.perf_counter()
+    x, partitions = write_graph(folder, nodes, links, parts, Architecture().in_channels)
+    made = time.perf_counter()
+    outputs = infer_partitioned(GraphSAGE(Architecture()), x, partitions, folder / "layers", layers=2)
+    seconds = time.perf_counter() - made
+    answer.send(
+        {
+            "made": made - started,
+            "seconds": seconds,
+            "edges": sum(partition.csr.num_edges for partition in partitions),
+            "halo": sum(len(partition.halo) for partition in partitions) / sum(map(len, outputs[-1])),
+            "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        }
+    )
