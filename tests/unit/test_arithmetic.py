@@ -80,6 +80,7 @@ def test_servers_hold_all_copies_and_keep_room():
     assert servers_for(100, 100) == 2
     assert servers_for(70, 100) == 1
     assert servers_for(100, 100, copies=3) == 5
+    assert servers_for(1, 100, copies=2) == 2
 
 
 def test_hours_go_down_with_workers_and_rate():

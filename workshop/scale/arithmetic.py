@@ -117,8 +117,11 @@ CATALOGUES = (
 
 
 def servers_for(total: int, each: int, *, copies: int = 1, share: float = 0.7) -> int:
-    """Servers whose memory of ``each`` bytes holds ``copies`` of ``total`` bytes, filled to ``share`` at most."""
-    return math.ceil(total * copies / (each * share))
+    """Servers whose memory of ``each`` bytes holds ``copies`` of ``total`` bytes, filled to ``share`` at most.
+
+    Copies of one thing are on different servers.
+    """
+    return max(copies, math.ceil(total * copies / (each * share)))
 
 
 # --- the tables of docs/scaling.md ------------------------------------------------------------------------------
