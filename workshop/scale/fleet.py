@@ -163,7 +163,8 @@ def _new(settings: Settings, before: Sequence[Server], count: int) -> list[Serve
 
 
 def _stop(settings: Settings, fleet: Sequence[Server]) -> int:
-    return sum(bool(stack.down(server.settings(settings), [TRITON])) for server in fleet)
+    with ThreadPoolExecutor(MOST_SERVERS) as stoppers:
+        return sum(map(bool, stoppers.map(lambda server: stack.down(server.settings(settings), [TRITON]), fleet)))
 
 
 @contextmanager
