@@ -35,7 +35,7 @@ from workshop.vision.prepare import prepare_image_classifier
 sys.path.append(str(PROJECT_ROOT / "tests" / "fuzz"))
 
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
-WARM_UP_SECONDS = min(120.0, SOAK_SECONDS)
+WARM_UP_SECONDS = min(180.0, SOAK_SECONDS)
 GROWTH_BAR = 0.05
 LEAST_CASES = 24
 FUZZ_CASES = int(os.environ.get("FUZZ_CASES", "1000000"))
