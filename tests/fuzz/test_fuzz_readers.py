@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import struct
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import fuzz, problem
+from PIL import Image
 from readers import Reader, all_readers
 
 from workshop.data.documents import read_documents
@@ -18,7 +20,7 @@ from workshop.errors import DataInvalidError, DumpError, RepositoryError
 from workshop.store.restore import operations
 from workshop.triton.artefact import read_sidecar
 from workshop.triton.signature import ModelSignature, TensorSpec, parse_config, read_signature
-from workshop.vision.preprocessing import Preprocessing
+from workshop.vision.preprocessing import PictureError, Preprocessing, decode
 
 CASES = {
     "model configuration": 1500,
@@ -93,6 +95,18 @@ def test_numbers_that_float32_cannot_hold_are_refused(change):
     parameters = {**Preprocessing(8, 8).to_parameters(), **change}
     with pytest.raises(ValueError, match="expected 3 finite numbers each"):
         Preprocessing.from_parameters(parameters)
+
+
+def test_a_tiff_whose_second_frame_is_none_is_refused():
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "TIFF")
+    data = bytearray(buffer.getvalue())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    data += bytes(len(data) % 2)
+    struct.pack_into("<I", data, first + 2 + 12 * entries, len(data))  # where the second frame is said to be
+    with pytest.raises(PictureError, match="damaged or truncated TIFF"):
+        decode(bytes(data) + bytes(6))
 
 
 # --- what is right stays right ------------------------------------------------------------------------------------

@@ -177,8 +177,12 @@ def check_kind(picture: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
         raise PictureError(f"{width} x {height} pixels, at most {max_pixels} are decoded: make it smaller")
     if min(width, height) < MIN_SIDE:
         raise PictureError(f"{width} x {height} pixels, expected at least {MIN_SIDE} x {MIN_SIDE}")
-    if getattr(picture, "n_frames", 1) > 1:
-        raise PictureError(f"an animation of {picture.n_frames} frames: send the frame you mean")
+    try:  # counting reads the head of each frame
+        frames = getattr(picture, "n_frames", 1)
+    except (*_DECODER_ERRORS, struct.error, zlib.error) as error:
+        raise PictureError(f"a damaged or truncated {picture.format} file: {error}") from error
+    if frames > 1:
+        raise PictureError(f"an animation of {frames} frames: send the frame you mean")
     if picture.mode not in _COLOUR_MODES:
         raise PictureError(
             f"colour mode {picture.mode!r} ({picture.format}), expected 8-bit grey or RGB: convert it with its own "
