@@ -59,6 +59,7 @@ def served(tmp_path_factory):
     prepare_sentence_bert(own)
     with stack.running(own, ["triton", "aqlite"], models=[SENTENCE_BERT.name]):
         yield own
+        stack.down(own, ["aqlite"])  # a test has started it again, so that it is no longer the one of this block
 
 
 @pytest.fixture(scope="module")
