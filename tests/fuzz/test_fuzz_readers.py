@@ -97,6 +97,13 @@ def test_numbers_that_float32_cannot_hold_are_refused(change):
         Preprocessing.from_parameters(parameters)
 
 
+@pytest.mark.parametrize(("field", "enum"), [("data_type", "DataType"), ("format", "Format")])
+def test_a_number_without_a_name_is_refused(field, enum):
+    config = parse_config(f'name: "m" input {{ name: "x" data_type: 11 dims: 1 }} input {{ name: "y" {field}: 99 }}')
+    with pytest.raises(RepositoryError, match=f"tensor 'y' has an unknown {enum} 99"):
+        read_signature(config)
+
+
 def test_a_tiff_whose_second_frame_is_none_is_refused():
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "TIFF")

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 from google.protobuf import text_format
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from tritonclient.grpc import model_config_pb2 as pb
 from tritonclient.utils import triton_to_np_dtype
 
@@ -215,6 +216,9 @@ def read_signature(config: pb.ModelConfig) -> ModelSignature:
     """The signature of a model from its configuration, as a file or a server tells it.
 
     Platform and instances are the server's business and left out.
+
+    Raises:
+        RepositoryError: a tensor's dtype or format is a number that this client has no name for.
     """
     parameters = {key: value.string_value for key, value in config.parameters.items()}
     if is_on_request(config):
@@ -226,12 +230,23 @@ def read_signature(config: pb.ModelConfig) -> ModelSignature:
         if match and match["tensor"] in names and parameters[key].isdecimal():
             limits[match["tensor"]][match["limit"]] = int(parameters.pop(key))
 
+    def named(enum: EnumTypeWrapper, value: int, tensor: str) -> str:
+        if value not in enum.values():
+            raise RepositoryError(
+                f"model {config.name!r}: tensor {tensor!r} has an unknown {enum.DESCRIPTOR.name} {value}"
+            )
+        return enum.Name(value)
+
     def dtype(tensor: pb.ModelInput | pb.ModelOutput) -> str:
-        kind = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+        kind = named(pb.DataType, tensor.data_type, tensor.name).removeprefix("TYPE_")
         return "BYTES" if kind == "STRING" else kind
 
     def layout(tensor: pb.ModelInput) -> str:
-        return "" if tensor.format == pb.ModelInput.FORMAT_NONE else pb.ModelInput.Format.Name(tensor.format)
+        return (
+            ""
+            if tensor.format == pb.ModelInput.FORMAT_NONE
+            else named(pb.ModelInput.Format, tensor.format, tensor.name)
+        )
 
     inputs = [
         TensorSpec(t.name, dtype(t), tuple(t.dims), t.optional, format=layout(t), **limits[t.name])
