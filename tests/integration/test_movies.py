@@ -35,7 +35,7 @@ from workshop.recommend.movie_terms import TERMS, WISH_WEIGHTS, Weights
 from workshop.recommend.movies import LEAST_SIMILARITY, LINKS, LONGEST_WISH, MovieFilters, MovieRecommender
 from workshop.stack.private import private_settings
 from workshop.store import vector_index
-from workshop.store.bulk import upsert
+from workshop.store.bulk import update_existing, upsert
 from workshop.store.connection import server_name
 from workshop.store.embeddings import as_stored, embed_collection
 from workshop.store.queries import run_query
@@ -172,6 +172,21 @@ def test_update_keeps_what_replace_drops(scratch):
     assert "b" not in scratch.collection("notes").get("1")
 
 
+def test_only_what_exists_is_updated(scratch):
+    ensure_collection(scratch, "notes", edge=False)
+    upsert(scratch, "notes", [{"_key": "1", "a": 1, "b": 2}])
+    assert update_existing(scratch, "notes", [{"_key": "1", "a": 3}, {"_key": "gone", "a": 3}]) == 1
+    (note,) = scratch.collection("notes")
+    assert (note["a"], note["b"]) == (3, 2)
+    scratch.collection("notes").add_index({"type": "persistent", "fields": ["a"], "unique": True})
+    upsert(scratch, "notes", [{"_key": "2", "a": 4}])
+    with pytest.raises(DocumentsRejectedError, match=r"'notes' refused 1 of 2 documents; .*\s.*unique"):
+        update_existing(scratch, "notes", [{"_key": "1", "a": 4}, {"_key": "2", "b": 5}])
+    assert scratch.collection("notes").get("2")["b"] == 5
+    with pytest.raises(DataInvalidError, match=r"'notes': document '1'"):
+        update_existing(scratch, "notes", [{"_key": "1", "a": float("nan")}])
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32(1), np.ones(2)])
 def test_values_json_lacks_are_refused_before_sending(scratch, value):
     ensure_collection(scratch, "notes", edge=False)
@@ -276,6 +291,18 @@ def test_documents_without_text_are_counted(movies):
     upsert(movies, MOVIES, [{"_key": "blank", "title": " ", "overview": None}])
     assert embedded(movies, Embedder()).skipped == 1
     assert "embedding" not in movies.collection(MOVIES).get("blank")
+
+
+def test_a_document_deleted_while_it_is_embedded_stays_deleted(movies):
+    embedder, deleted = Embedder(), []
+
+    def embed(texts):
+        if not deleted:
+            deleted.extend(movies.aql.execute("FOR movie IN movies REMOVE movie IN movies RETURN OLD._key"))
+        return embedder(texts)
+
+    assert embedded(movies, embed).stored == 0
+    assert (len(deleted), movies.collection(MOVIES).count()) == (200, 0)
 
 
 @pytest.mark.parametrize(

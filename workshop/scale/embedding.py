@@ -41,7 +41,7 @@ from workshop.scale.cluster import ray_cluster
 from workshop.scale.endpoints import EndpointPool
 from workshop.scale.patience import patiently
 from workshop.settings import Settings
-from workshop.store.bulk import Document, upsert
+from workshop.store.bulk import Document, update_existing
 from workshop.store.connection import connect, store_password
 from workshop.store.embeddings import as_stored, check_vectors
 from workshop.store.key_ranges import KeyRange, key_ranges
@@ -280,7 +280,7 @@ def write_vectors(block: pa.Table, source: Source) -> pa.Table:
     batch = [{"_key": key, "text_hash": orjson.loads(text_hash)} for key, text_hash in zip(keys, hashes, strict=True)]
     computed = [{"_key": key, EMBEDDING: as_stored(vector)} for key, vector in zip(keys, vectors, strict=True)]
     documents = marked(computed, batch, source.model_version)
-    stored = patiently(lambda: upsert(source.database(), source.collection, documents).written, source.patience)
+    stored = patiently(lambda: update_existing(source.database(), source.collection, documents), source.patience)
     return pa.table({"stored": [stored], "worker": block["worker"][:1], "began": block["began"][:1]})
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import orjson
 from arango.database import StandardDatabase
+from arango.errno import DOCUMENT_NOT_FOUND
+from arango.exceptions import ArangoServerError
 
 from workshop.errors import DataInvalidError, DocumentsRejectedError
 from workshop.store.connection import store_errors
@@ -84,11 +86,48 @@ def upsert(
         if on_batch:
             on_batch(seen, refused)
     if refused:
-        shown = "\n  ".join(reason[:300] for reason in reasons)
-        raise DocumentsRejectedError(
-            f"{collection!r} refused {refused} of {seen} documents; the others are written. First reasons:\n  {shown}"
-        )
+        raise _refusal(collection, refused, seen, reasons)
     return UpsertReport(created, updated, batches)
+
+
+def update_existing(database: StandardDatabase, collection: str, documents: Iterable[Document]) -> int:
+    """Merge documents into those that have the same ``_key``; one that is no longer there is not made again.
+
+    Args:
+        database: where to write.
+        collection: an existing collection.
+        documents: each with a ``_key``.
+
+    Returns:
+        How many documents were there and are updated.
+
+    Raises:
+        DocumentsRejectedError: the store refused documents; all others are written.
+        DataInvalidError: a document holds NaN, an infinity or a type that JSON lacks; its batch is not sent.
+    """
+    updated = seen = 0
+    refused: list[ArangoServerError] = []
+    target = database.collection(collection)
+    for batch in _batches(documents, collection, BATCH_DOCUMENTS, BATCH_BYTES):
+        try:
+            with store_errors(f"update {len(batch)} documents of {collection!r}"):
+                answers = target.update_many(batch, check_rev=False)
+        except (ValueError, TypeError) as error:
+            raise _not_json(batch, collection) from error
+        errors = [answer for answer in answers if isinstance(answer, ArangoServerError)]
+        refused += [error for error in errors if error.error_code != DOCUMENT_NOT_FOUND]
+        updated += len(batch) - len(errors)
+        seen += len(batch)
+    if refused:
+        raise _refusal(collection, len(refused), seen, [str(error) for error in refused[:REASONS_SHOWN]])
+    return updated
+
+
+def _refusal(collection: str, refused: int, seen: int, reasons: list[str]) -> DocumentsRejectedError:
+    shown = "\n  ".join(reason[:300] for reason in reasons)
+    return DocumentsRejectedError(
+        f"{collection!r} refused {refused} of {seen} documents; the others are written. First reasons:\n  {shown}"
+    )
 
 
 def _batches(

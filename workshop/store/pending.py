@@ -11,7 +11,7 @@ from typing import Any
 from arango.collection import StandardCollection
 from arango.database import StandardDatabase
 
-from workshop.store.bulk import Document, Progress, upsert
+from workshop.store.bulk import Document, Progress, update_existing
 from workshop.store.connection import store_errors
 from workshop.store.key_ranges import ALL_KEYS, KeyRange
 from workshop.store.queries import run_query
@@ -80,7 +80,7 @@ def compute_pending(
     def store(documents: list[Document]) -> int:
         if documents and not stored:  # what follows has the same length
             make_room(database, collection, len(documents[0][EMBEDDING]))
-        return upsert(database, collection, documents).written
+        return update_existing(database, collection, documents)
 
     def finished(storing: Future[int] | None) -> int:
         done = storing.result() if storing else 0
