@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import resource
@@ -25,7 +26,7 @@ from workshop.graph.architecture import Architecture
 from workshop.graph.graphsage import GraphSAGE
 from workshop.graph.partition import infer_partitioned
 from workshop.scale.cluster import ray_cluster
-from workshop.scale.embedding import BulkReport, StoredBlock, embed_with_ray
+from workshop.scale.embedding import RANGE_DOCUMENTS, BulkReport, StoredBlock, embed_with_ray
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
 from workshop.store.bulk import upsert
@@ -44,8 +45,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests/integration"
 import tiny_text_models
 
 FILMS = "films"
-RANGE = 128
-CLIENT_SECONDS, LOSS_SECONDS = 25, 55  # how long a run is made, by a first measurement of the rate
+LOSS_RANGE = 128
+CLIENT_SECONDS, LOSS_SECONDS = 60, 55  # how long a run is made, by a first measurement of the rate
 RATE_BAR, MEMORY_BAR, LOSS_BAR = 0.9, 0.1, 0.1
 FEW_ROWS, MANY_ROWS, WIDTH = 5_000, 25_000, 384
 MEGABYTES_OF_A_MILLION_VECTORS = WIDTH * 4
@@ -90,7 +91,9 @@ def overviews(settings: Settings, seconds: float) -> list[str]:
         embed(texts[:128])
         started = time.perf_counter()
         embed(texts[:256])
-    return texts[: int(seconds * 256 / (time.perf_counter() - started))]
+    wanted = int(seconds * 256 / (time.perf_counter() - started))
+    parts = (f"{text} Part {number + 1}." if number else text for number in itertools.count() for text in texts)
+    return list(itertools.islice(parts, wanted))
 
 
 def version(settings: Settings) -> str:
@@ -120,7 +123,7 @@ def ray_vs_client() -> dict:
         fill(settings, texts)
         client = len(texts) / with_client(settings)
         fill(settings, texts)
-        report = with_ray(settings, range_documents=RANGE)
+        report = with_ray(settings)
     steady = report.stored / (report.seconds - report.start_seconds)
     overall = report.stored / report.seconds
     growth = memory_growth()
@@ -133,10 +136,11 @@ def ray_vs_client() -> dict:
         "ratio": steady / client,
         "bar": f"ratio >= {RATE_BAR}, memory per million rows <= {MEMORY_BAR:.0%} more",
         "holds": steady / client >= RATE_BAR and more <= MEMORY_BAR and report.stored == len(texts),
-        "note": f"{len(texts)} overviews, blocks of {RANGE}; Ray's start of {report.start_seconds:.0f} s left out, "
-        f"with it {overall:.1f} texts/s; memory of all its processes grows by {growth['ray']:.0f} MB a million "
-        f"rows, the client's by {growth['client']:.0f}: {more:+.1%} of the {MEGABYTES_OF_A_MILLION_VECTORS} MB "
-        f"of such vectors (peaks at {FEW_ROWS} and {MANY_ROWS} rows of a tiny model)",
+        "note": f"{len(texts)} overviews, both sides in blocks of {RANGE_DOCUMENTS}; Ray's start of "
+        f"{report.start_seconds:.0f} s left out, with it {overall:.1f} texts/s; memory of all its processes grows by "
+        f"{growth['ray']:.0f} MB a million rows, the client's by {growth['client']:.0f}: {more:+.1%} of the "
+        f"{MEGABYTES_OF_A_MILLION_VECTORS} MB of such vectors (peaks at {FEW_ROWS} and {MANY_ROWS} rows of a tiny "
+        "model)",
     }
 
 
@@ -199,9 +203,9 @@ def ray_worker_loss() -> dict:
     with servers() as settings, ray_cluster():
         texts = overviews(settings, LOSS_SECONDS)
         fill(settings, texts)
-        whole = with_ray(settings, range_documents=RANGE)
+        whole = with_ray(settings, range_documents=LOSS_RANGE)
         fill(settings, texts)
-        hurt = with_ray(settings, kill, range_documents=RANGE)
+        hurt = with_ray(settings, kill, range_documents=LOSS_RANGE)
         pending, there = run_query(
             connect(settings), "count_pending_embeddings", pending_scope(FILMS, version(settings))
         )[0]
@@ -215,8 +219,8 @@ def ray_worker_loss() -> dict:
         "ratio": seconds / usual,
         "bar": f"<= {LOSS_BAR:.0%} longer, no vector missing",
         "holds": seconds / usual <= 1 + LOSS_BAR and not lost and len(killed) == 1,
-        "note": f"{len(texts)} overviews in blocks of {RANGE}, 2 workers, one killed after a third; {lost} vectors "
-        "missing",
+        "note": f"{len(texts)} overviews in blocks of {LOSS_RANGE}, 2 workers, one killed after a third; {lost} "
+        "vectors missing",
     }
 
 
