@@ -146,6 +146,7 @@ def test_a_setting_changes_the_scheduling_and_nothing_else(instances, threads, d
     assert config.dynamic_batching.default_queue_policy.max_queue_size == queue
     assert config.dynamic_batching.priority_levels == priorities
     assert config.parameters["prompt"].string_value == "query: "
+    assert config.dynamic_batching.HasField("default_queue_policy") == (queue > 0)
     assert config.response_cache.enable == cache
     assert ("intra_op_thread_count" in config.parameters) == (threads is not None)
     assert BASE.instance_group[0].count == 3, "the given configuration stays as it is"

@@ -81,11 +81,13 @@ class Serving:
             return tuned
         batcher = tuned.dynamic_batching
         batcher.max_queue_delay_microseconds = self.delay_us
-        policy = batcher.default_queue_policy
-        policy.timeout_action = pb.ModelQueuePolicy.REJECT
-        policy.default_timeout_microseconds = self.timeout_us
-        policy.allow_timeout_override = True
-        policy.max_queue_size = self.queue_size
+        if self.queue_size or self.timeout_us:
+            # with a policy of any kind, server 2.51 now and then lets a request wait half a second for a free copy
+            policy = batcher.default_queue_policy
+            policy.timeout_action = pb.ModelQueuePolicy.REJECT
+            policy.default_timeout_microseconds = self.timeout_us
+            policy.allow_timeout_override = True
+            policy.max_queue_size = self.queue_size
         if self.priorities:
             batcher.priority_levels = self.priorities
             batcher.default_priority_level = self.priorities
