@@ -90,7 +90,7 @@ def test_the_description_survives_the_models_configuration():
         ({"crop": "1.5"}, "crop 1.5"),
         ({"interpolation": "magic"}, "'magic'"),
         ({"deviation": "1, 0, 1"}, "deviation"),
-        ({"mean": "1, 2"}, "3 numbers each"),
+        ({"mean": "1, 2"}, "3 finite numbers each"),
         ({"height": "-1"}, "expected positive"),
         ({"width": "wide"}, "wide"),
     ],

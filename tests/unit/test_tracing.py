@@ -135,12 +135,14 @@ def test_a_write_that_fails_leaves_every_file_of_the_version(tmp_path, monkeypat
     before = {path.name: path.read_bytes() for path in (repository / "doubler/1").iterdir()}
     words.write_text("new")
 
-    def full(*_):
-        raise OSError("no space left on device")
+    write = Path.write_bytes
 
-    monkeypatch.setattr(
-        *((torch.jit.ScriptModule, "save") if unwritable == "model.pt" else (Path, "write_bytes")), full
-    )
+    def full(path, content):
+        if unwritable in path.name:
+            raise OSError("no space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no space left"):
         save(repository=repository, replace=True, files={"words.txt": words})
     assert {path.name: path.read_bytes() for path in (repository / "doubler/1").iterdir()} == before
