@@ -102,9 +102,7 @@ def run_status(settings: Settings, options: argparse.Namespace) -> int:
 
 def run_rollout(settings: Settings, options: argparse.Namespace) -> int:
     """Roll a version out over the local fleet, or over the servers of the settings."""
-    urls = [server.grpc_url for server in fleet.servers(settings)] or [
-        url.strip() for url in settings.triton_endpoints.split(",") if url.strip()
-    ]
+    urls = [server.grpc_url for server in fleet.servers(settings)] or settings.triton_endpoint_urls
     if not urls:
         raise SettingsError(
             "no servers to roll out on", hint="fleet.py up N, or WORKSHOP_TRITON_ENDPOINTS=host:port,..."

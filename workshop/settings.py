@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         return self.arango_url or self.aqlite_url
 
     @property
+    def triton_endpoint_urls(self) -> list[str]:
+        """gRPC addresses of the several Triton servers, each ``host:port``; none where there is one server."""
+        return [url.strip() for url in self.triton_endpoints.split(",") if url.strip()]
+
+    @property
     def arango_hosts(self) -> list[str]:
         """Addresses of the ArangoDB in use: one server, or a cluster's coordinators in the order they are asked."""
         return [url.strip() for url in self.effective_arango_url.split(",")]

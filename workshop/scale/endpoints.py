@@ -148,9 +148,8 @@ class EndpointPool:
     def from_settings(cls, settings: Settings, **options: object) -> EndpointPool:
         """A pool of the endpoints that ``settings`` name, or of the one server they name; ``options`` win."""
         endpoint = Endpoint.from_settings(settings, "grpc")
-        urls = [url.strip() for url in settings.triton_endpoints.split(",") if url.strip()]
         given = {
-            "urls": urls or [endpoint.url],
+            "urls": settings.triton_endpoint_urls or [endpoint.url],
             "timeout": settings.triton_timeout,
             "tls": endpoint.tls,
             "headers": endpoint.headers,

@@ -72,15 +72,17 @@ def complete_models(repository: Path) -> list[str]:
 
     An ensemble is complete when all its steps are.
     """
-    configs = {}
-    for name, config in _readable_configs(repository).items():
+    return _complete(repository, _readable_configs(repository))
+
+
+def _complete(repository: Path, configs: Mapping[str, pb.ModelConfig]) -> list[str]:
+    whole = set()
+    for name, config in configs.items():
         versions = version_folders(repository / name)
         if versions and all((versions[-1] / file).is_file() for file in needed_files(config)):
-            configs[name] = config
+            whole.add(name)
     return sorted(
-        name
-        for name, config in configs.items()
-        if all(step.model_name in configs for step in config.ensemble_scheduling.step)
+        name for name in whole if all(step.model_name in whole for step in configs[name].ensemble_scheduling.step)
     )
 
 
@@ -101,7 +103,7 @@ def models_to_start(repository: Path) -> list[str]:
     """
     configs = _readable_configs(repository)
     names = []
-    for name in complete_models(repository):
+    for name in _complete(repository, configs):
         if limited := limited_side_by_side(configs[name], configs):
             LOGGER.warning("%s is left out: %s", name, _overflow(limited))
         elif not is_on_request(configs[name]):
