@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import numpy as np
+from text_stack import one_form
 
 from workshop.data.movies import load_movies
 from workshop.errors import ServingError
@@ -22,8 +21,6 @@ from workshop.scale.endpoints import EndpointPool
 from workshop.scale.measure import Comparison, compare, least_outstanding, measure_service_times
 from workshop.scale.simulator import Deployment
 from workshop.settings import Settings, load_settings
-from workshop.stack.private import private_settings
-from workshop.text.prepare_forms import FormMaker
 from workshop.triton.client import TritonClient
 from workshop.triton.endpoint import Endpoint
 from workshop.triton.repository import read_config
@@ -57,11 +54,7 @@ class TritonPythonModel:
 
 def measure(ids: set[str]) -> Iterator[dict]:
     """Yield the results of the benchmarks asked for."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = private_settings(Path(folder) / "stack", model_repository=Path(folder) / "models")
-        settings.model_repository.mkdir()
-        maker = FormMaker(settings)
-        maker.make("torchscript_fp32")
+    with one_form("torchscript_fp32") as (settings, maker):
         model = maker.forms["torchscript_fp32"].model
         texts = [
             movie.overview for movie in load_movies(load_settings(), "default").movies if len(movie.overview) > 700

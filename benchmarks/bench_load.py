@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
+from text_stack import one_form
 
 from workshop import stack
 from workshop.data.movies import load_movies
@@ -16,8 +15,6 @@ from workshop.loadtest.generator import open_loop
 from workshop.loadtest.senders import encode_grpc, grpc_sender
 from workshop.loadtest.tuning import Serving, Trial, served, trial
 from workshop.settings import load_settings
-from workshop.stack.private import private_settings
-from workshop.text.prepare_forms import FormMaker
 from workshop.triton.client import TritonClient
 from workshop.triton.endpoint import Endpoint
 from workshop.triton.repository import read_config
@@ -31,11 +28,7 @@ UNBATCHED, BATCHED = Serving(2, 1, batching=False), Serving(2, 1)
 
 def measure(ids: set[str]) -> Iterator[dict]:
     """Yield the results of the benchmarks asked for."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = private_settings(Path(folder) / "stack", model_repository=Path(folder) / "models")
-        settings.model_repository.mkdir()
-        maker = FormMaker(settings)
-        maker.make("torchscript_fp32")
+    with one_form("torchscript_fp32") as (settings, maker):
         model = maker.forms["torchscript_fp32"].model
         texts = [movie.overview.split(". ")[0] for movie in load_movies(load_settings(), "default").movies][:400]
         with (

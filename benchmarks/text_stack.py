@@ -1,12 +1,16 @@
-"""A stack of its own whose repository holds the text models, so that nothing needs to have been traced before."""
+"""Stacks of their own whose repositories hold text models, so that nothing needs to have been traced before."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
 from workshop.text.prepare import prepare_sentence_bert, prepare_zero_shot
+from workshop.text.prepare_forms import FormMaker
 
 TEXT_ENSEMBLES = ("text_embedding", "zero_shot_text")  # with the models they are made of: every text model
 
@@ -22,3 +26,14 @@ def text_settings(directory: Path) -> Settings:
     prepare_sentence_bert(settings)
     prepare_zero_shot(settings)
     return settings
+
+
+@contextmanager
+def one_form(name: str) -> Iterator[tuple[Settings, FormMaker]]:
+    """Settings of a private stack whose repository holds one form of the sentence model, and what made it."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = private_settings(Path(folder) / "stack", model_repository=Path(folder) / "models")
+        settings.model_repository.mkdir()
+        maker = FormMaker(settings)
+        maker.make(name)
+        yield settings, maker
