@@ -32,7 +32,7 @@ def measure(ids: set[str]) -> Iterator[dict]:
         model = maker.forms["torchscript_fp32"].model
         texts = [movie.overview.split(". ")[0] for movie in load_movies(load_settings(), "default").movies][:400]
         with (
-            stack.running(settings, ["triton"], models=[model.name]),
+            stack.running(settings, ["triton"], models=[]),
             TritonClient.from_settings(settings, protocol="grpc") as client,
         ):
             pads = [maker.tokenizer.pad([ids_[:32]]) for ids_ in maker.tokenizer.encode([t for t in texts if t])]
@@ -43,7 +43,8 @@ def measure(ids: set[str]) -> Iterator[dict]:
             if "dynamic_batching" in ids:
                 yield dynamic_batching(client, endpoint, requests, config)
             if "load_generator_cost" in ids:
-                yield load_generator_cost(endpoint, requests)
+                with served(client, config.name, BATCHED, config):
+                    yield load_generator_cost(endpoint, requests)
 
 
 def dynamic_batching(client, endpoint, requests, config) -> dict:
