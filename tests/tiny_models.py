@@ -297,7 +297,11 @@ def write_broken_onnx_models(repository: Path) -> dict[str, str]:
         'name: "b" data_type: TYPE_FP32',
         'name: "b" data_type: TYPE_INT64',
     )
+    save_onnx(repository, "onnx_accelerated", *graph, [("a", *row), ("b", *row)], [("c", *row)])
+    with (repository / "onnx_accelerated" / "config.pbtxt").open("a") as config:
+        config.write('\noptimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt" } } }\n')
     return {
+        "onnx_accelerated": "asks for TensorRT as accelerator, and the instance is on no GPU",
         "onnx_corrupt": r"onnx_corrupt/1/model\.onnx is not an ONNX file",
         "onnx_other_name": r"the ONNX graph has no input 'first', it has a, b",
         "onnx_other_type": r"input 'b' is TYPE_INT64 in the configuration and tensor\(float\) in the ONNX graph",

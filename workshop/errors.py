@@ -13,6 +13,8 @@ COMPOSE_VARIABLE = "WORKSHOP_IN_COMPOSE"
 
 # The container has no make, and its servers are other containers: what to do there instead, longest command first.
 IN_COMPOSE = {
+    "on the local stack: unset it, then make down, then make up": "the local stack has it and no container: on the "
+    "host docker compose stop, then the two commands at the top of README.md",
     r'make run NOTEBOOKS="([^"]*)"': r"python scripts/run_notebooks.py \1",
     "make down, then make up": "on the host: docker compose restart",
     "PYTHON=python3.11 make setup": "on the host: docker compose up --detach --build",
@@ -69,6 +71,10 @@ class DataInvalidError(DataError):
     """Values inside the data break a rule: wrong width, NaN, unknown ids."""
 
 
+class UnknownKeyError(DataInvalidError):
+    """The catalogue has no film, or no product, of the key that was asked for."""
+
+
 # --- models ---------------------------------------------------------------------------------------------------
 class ModelError(WorkshopError):
     """Base: making, tracing or loading a model."""
@@ -88,6 +94,10 @@ class OutputMismatchError(TraceRefusedError):
 
 class ParityError(TraceRefusedError):
     """Traced and eager model disagree on an input unlike the trace example."""
+
+
+class PrecisionLossError(TraceRefusedError):
+    """Rounded to a lower precision, a model computes something else than its float32 weights."""
 
 
 class DeviceConstantError(TraceRefusedError):

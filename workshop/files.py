@@ -42,6 +42,21 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def seal(path: Path) -> None:
+    """Write the SHA-256 of a finished file beside it, for :func:`is_sealed`."""
+    write_text(_seal_of(path), sha256_of(path))
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file is there, and byte for byte the one that was sealed."""
+    mark = _seal_of(path)
+    return path.is_file() and mark.is_file() and mark.read_bytes() == sha256_of(path).encode()
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def standard_input() -> str:
     """All of standard input.
 

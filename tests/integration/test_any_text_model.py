@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import tiny_text_models
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from workshop import stack
-from workshop.errors import ModelSourceError, RepositoryError, TensorShapeError, TensorValueError
+from workshop.errors import (
+    ModelSourceError,
+    PrecisionLossError,
+    RepositoryError,
+    TensorShapeError,
+    TensorValueError,
+)
 from workshop.export.gates import LEAST_COSINES, row_cosines
 from workshop.export.torchscript import load_traced
 from workshop.settings import load_settings
@@ -20,6 +27,7 @@ from workshop.store.dump import make_dump
 from workshop.store.embeddings import embed_collection
 from workshop.store.restore import restore_dump
 from workshop.store.vector_index import ensure_vector_index
+from workshop.text import sources
 from workshop.text.classifier import ZeroShotClassifier
 from workshop.text.embedder import TextEmbedder
 from workshop.text.prepare import (
@@ -34,7 +42,7 @@ from workshop.text.sentence_bert import load_sentence_bert
 from workshop.text.sentiment.prepare import prepare_sentence_steps
 from workshop.text.served import served_tokenizer
 from workshop.text.zero_shot import load_zero_shot
-from workshop.triton.artefact import served_sidecar, version_folder
+from workshop.triton.artefact import LEAST_FP32_COSINE, served_sidecar, version_folder
 from workshop.triton.client import TritonClient
 
 KINDS = tiny_text_models.KINDS
@@ -77,15 +85,15 @@ def client(settings):
 @pytest.fixture(scope="module")
 def serve(client, settings, folders):
     """Trace the model of a kind and load it, unless it is the one that is served; its settings."""
-    served = ""
+    served = ()
 
-    def serve(name):
+    def serve(name, precision="fp32"):
         nonlocal served
-        own = settings.model_copy(update={"sentence_model": str(folders[name])})
-        if name != served:
+        own = settings.model_copy(update={"sentence_model": str(folders[name]), "precision": precision})
+        if (name, precision) != served:
             prepare_sentence_bert(own)
             client.load_model("text_embedding")
-            served = name
+            served = (name, precision)
         return own
 
     return serve
@@ -108,6 +116,49 @@ def test_served_vectors_are_those_of_sentence_transformers(client, serve, folder
     sidecar = served_sidecar(settings.model_repository, "sentence_bert")
     assert sidecar.facts == client.signature("sentence_bert").parameters
     assert min(sidecar.cosines.values()) >= LEAST_COSINES["fp32"]
+
+
+@pytest.mark.parametrize("name", ["cls", "sentencepiece_bert", "mpnet"])
+def test_vectors_served_in_bf16_are_those_of_sentence_transformers_in_float32(client, serve, folders, name):
+    settings = serve(name, "bf16")
+    expected = SentenceTransformer(str(folders[name]), device="cpu").encode(TEXTS)
+    assert row_cosines(expected, TextEmbedder(client)(TEXTS)).min() >= LEAST_FP32_COSINE
+    sidecar = served_sidecar(settings.model_repository, "sentence_bert")
+    assert sidecar.precision == "bf16"
+    assert LEAST_FP32_COSINE <= sidecar.fp32_cosine < 1.0
+    assert sidecar.version_name.replace("bf16", "fp32") in sidecar.equivalent_version_names
+
+
+@pytest.fixture
+def cancelling(settings, folders, tmp_path):
+    """Settings of a model whose words differ in the digits that bf16 has not: layer norm takes the rest away."""
+    folder = shutil.copytree(folders["distilbert"], tmp_path / "cancelling")
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"] += 8
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    changes = {"sentence_model": str(folder), "model_repository": tmp_path / "repository"}
+    return settings.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("prepare", [prepare_sentence_bert, prepare_zero_shot, prepare_sentence_steps])
+def test_a_model_that_rounding_breaks_is_refused_in_bf16_and_becomes_float32_where_bf16_was_our_choice(
+    cancelling, monkeypatch, caplog, prepare
+):
+    with pytest.raises(PrecisionLossError, match=r"at bf16 loses precision: (?s:.*)Try: WORKSHOP_PRECISION=fp32"):
+        prepare(cancelling.model_copy(update={"precision": "bf16"}))
+    assert not cancelling.model_repository.exists()
+    monkeypatch.setattr(sources, "cpu_has_bf16_units", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    auto = cancelling.model_copy(update={"precision": "auto"})
+    placed = prepare(auto)
+    assert "loses precision" in caplog.text
+    assert "becomes float32" in caplog.text
+    sidecar = placed["sentence_encoder"] if isinstance(placed, dict) else placed
+    assert sidecar.precision == "fp32"
+    assert sidecar.version_name.replace("fp32", "bf16") not in sidecar.equivalent_version_names
+    caplog.clear()
+    assert prepare(auto) == placed
+    assert not caplog.text, "what was refused once is not tried again"
 
 
 def test_ids_beyond_the_vocabulary_and_texts_beyond_the_longest_input_are_not_sent(client, serve):

@@ -116,9 +116,12 @@ def test_ten_thousand_reviews_in_one_request_are_refused_and_many_requests_keep_
     with pytest.raises(InferenceServerException, match="batch-size must be <= 64"):
         raw.infer("end_to_end_onnx", [tensor])
     raw.close()
+    reviews, steps = [BAD if n % 3 else GOOD for n in range(2000)], []
     with TritonClient.from_settings(served) as client:
-        labels = [answer.label for answer in SentimentClient(client)([BAD if n % 3 else GOOD for n in range(2000)])]
-    assert labels == ["negative" if n % 3 else "positive" for n in range(2000)]
+        answers = SentimentClient(client)(reviews, progress=lambda done, wanted: steps.append((done, wanted)))
+    assert [answer.label for answer in answers] == ["negative" if n % 3 else "positive" for n in range(2000)]
+    assert steps == sorted(set(steps)), "each request is a step forward"
+    assert steps[-1] == (2000, 2000)
 
 
 def test_half_a_surrogate_pair_is_read_as_a_question_mark(client):

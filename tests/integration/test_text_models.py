@@ -22,7 +22,7 @@ from workshop.errors import (
 from workshop.export.gates import TOLERANCES
 from workshop.export.torchscript import load_traced
 from workshop.text.classifier import ZeroShotClassifier
-from workshop.text.embedder import TextEmbedder
+from workshop.text.embedder import TOKENS_PER_REQUEST, TextEmbedder
 from workshop.text.prepare import (
     prepare_sentence_bert,
     prepare_zero_shot,
@@ -80,6 +80,22 @@ def test_order_is_kept_over_many_requests(embed):
     texts = [f"film {n} " + "again " * (n % 50) for n in range(300)]
     vectors = embed(texts)
     assert np.abs(vectors[[7, 123, 299]] - embed([texts[7], texts[123], texts[299]])).max() <= TOLERANCES["bf16"]
+
+
+def test_fewer_tokens_a_request_give_the_same_vectors_in_more_requests(client, embed, monkeypatch):
+    texts = [f"film {n} " + "again " * (n % 50) for n in range(60)]
+    vectors, sent = embed(texts), []
+    infer_many = client.infer_many
+
+    def counted(model, requests):
+        return infer_many(model, (sent.append(request["input_ids__0"].size) or request for request in requests))
+
+    monkeypatch.setattr(client, "infer_many", counted)
+    assert np.abs(vectors - embed(texts)).max() <= TOLERANCES["bf16"]
+    usual = list(sent)
+    sent.clear()
+    assert np.abs(vectors - TextEmbedder(client, tokens_per_request=256)(texts)).max() <= TOLERANCES["bf16"]
+    assert max(sent) <= 256 < max(usual) <= TOKENS_PER_REQUEST
 
 
 def test_no_texts_give_no_vectors(embed):

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from workshop.errors import COMPOSE_VARIABLE, WorkshopError
-from workshop.settings import PROJECT_ROOT
+from workshop.errors import COMPOSE_VARIABLE, SettingsError, WorkshopError
+from workshop.sagemaker.front_end import FrontEnd
+from workshop.settings import PROJECT_ROOT, load_settings
 
 MAKE = re.compile(r"\bmake (setup|up|down|status|password|run|lab|test|check|bench|api)\b")
 
@@ -50,3 +51,12 @@ def test_the_commands_named_in_the_container_exist(monkeypatch):
     scripts = {name for hint in hints() for name in re.findall(r"scripts/\w+\.py", WorkshopError("", hint=hint).hint)}
     assert {"scripts/run_notebooks.py", "scripts/fetch_data.py", "scripts/stack.py"} <= scripts
     assert all((PROJECT_ROOT / name).is_file() for name in scripts)
+
+
+@pytest.mark.parametrize(("compose", "way"), [("", "make down, then make up"), ("1", "docker compose stop")])
+def test_the_front_end_that_no_container_has_is_looked_for_on_the_local_stack(compose, way, monkeypatch):
+    monkeypatch.setenv(COMPOSE_VARIABLE, compose)
+    with pytest.raises(SettingsError, match="local stack") as caught:
+        FrontEnd.from_settings(load_settings(sagemaker_port=0))
+    assert way in caught.value.hint
+    assert "restart" not in caught.value.hint, "no start of the same containers brings one"

@@ -60,8 +60,10 @@ def test_a_task_judges_what_the_vectors_are_used_for():
 def test_int8_is_no_equivalent_of_the_other_precisions():
     def names(precision):
         empty = {}
-        sidecar = Sidecar("m", "s", "0" * 64, precision, "2", "1", "c", empty, empty, empty, empty, empty)
+        parts = ("m", "s", "0" * 64, precision, "2", "1", "c", empty, empty, empty, empty, empty)
+        sidecar = Sidecar(*parts, fp32_cosine=0.9999)
         return sidecar.equivalent_version_names
 
     assert len(names("fp32")) == 2
+    assert len(names("bf16")) == 2
     assert names("int8") == ()

@@ -23,10 +23,12 @@ def test_configuration_survives_the_round_trip_through_text(signature):
     assert parse_config(signature.config_text()) == signature.to_config()
 
 
-def test_no_configuration_names_a_device():
+def test_no_configuration_names_a_device_but_that_of_a_package_compiled_for_one():
     for signature in SIGNATURES:
-        kinds = [group.kind for group in signature.to_config().instance_group]
-        assert all(kind == pb.ModelInstanceGroup.KIND_AUTO for kind in kinds), signature.name
+        kinds = {group.kind for group in signature.to_config().instance_group}
+        compiled = signature.platform == "torch_aoti"
+        allowed = pb.ModelInstanceGroup.KIND_CPU if compiled else pb.ModelInstanceGroup.KIND_AUTO
+        assert kinds <= {allowed}, signature.name
 
 
 def test_ensembles_only_chain_models_of_the_catalogue():
@@ -75,6 +77,13 @@ def test_libtorch_names_are_enforced():
 def test_broken_configuration_names_the_place():
     with pytest.raises(RepositoryError, match=r"here/config\.pbtxt is not .*2:"):
         parse_config('name: "a"\nplatfrom: "b"', "here/config.pbtxt")
+
+
+@pytest.mark.parametrize("number", [2**31, -(2**63) - 1, 10**25])
+@pytest.mark.parametrize("text", ["input {{ data_type: {} }}", "instance_group {{ kind: {} }}", "max_batch_size: {}"])
+def test_a_number_that_is_too_large_is_named(text, number):
+    with pytest.raises(RepositoryError, match=f"is not a Triton model configuration: .*{number}"):
+        parse_config(text.format(number))
 
 
 def test_writing_twice_leaves_the_file_alone(tmp_path):

@@ -14,9 +14,10 @@ from workshop.errors import (
     ModelError,
     OutputMismatchError,
     ParityError,
+    PrecisionLossError,
     RepositoryError,
 )
-from workshop.export.gates import LEAST_COSINES, TOLERANCES, check_parity, is_current, row_cosines
+from workshop.export.gates import LEAST_COSINES, TOLERANCES, Whole, check_parity, is_current, row_cosines
 from workshop.export.torchscript import check_graph, export, load_traced, trace_and_save
 from workshop.files import sha256_of
 from workshop.triton.artefact import read_sidecar
@@ -200,6 +201,60 @@ def test_a_small_difference_in_every_number_that_turns_the_row_is_refused():
         check_parity(wanted, turned, inputs, TOLERANCES["bf16"], "turned", least_cosine=LEAST_COSINES["bf16"])
     [agreement] = check_parity(wanted, wanted, inputs, TOLERANCES["bf16"], "same").values()
     assert (agreement.difference, agreement.cosine) == (0.0, pytest.approx(1.0))
+
+
+class Shifted(nn.Module):
+    """Multiplies by a weight after taking 256 from it: bf16 has no number between 256 and 258."""
+
+    def __init__(self, weight, dtype):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight, dtype=dtype), requires_grad=False)
+
+    def forward(self, x):
+        return x * (self.weight - 256).float()
+
+
+def save_rounded(repository, weight, **options):
+    whole = Whole.of(Shifted(weight, torch.float32), UNLIKE, **options)
+    return save(Shifted(weight, torch.bfloat16), repository, precision="bf16", whole=whole)
+
+
+def test_a_model_that_rounding_changes_is_refused_although_its_trace_is_the_rounded_model(tmp_path):
+    with pytest.raises(
+        PrecisionLossError,
+        match=r"'doubler' at bf16 loses precision: lowest cosine to its float32 outputs 0\.0+, expected at least 0\.999"
+        r"\nTry: WORKSHOP_PRECISION=fp32",
+    ):
+        save_rounded(tmp_path, 256.5)
+    with pytest.raises(PrecisionLossError, match=r"largest difference to its float32 outputs 0\.5, allowed is 0\.1"):
+        save_rounded(tmp_path, 256.5, least_cosine=-1.0, tolerance=0.1)
+    with pytest.raises(ParityError, match="differ by nan"):
+        save_rounded(tmp_path, float("nan"), least_cosine=-1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rounded_model_is_not_placed_without_what_float32_gives(tmp_path):
+    with pytest.raises(ParityError, match=r"'doubler' is rounded, and what its weights give in float32 is not known"):
+        save(Shifted(258.0, torch.bfloat16), tmp_path, precision="bf16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_rounded_model_that_was_held_against_float32_is_current_and_has_equivalents(tmp_path):
+    sidecar = save_rounded(tmp_path, 258.0)
+    assert sidecar.fp32_cosine == pytest.approx(1.0)
+    assert sidecar.equivalent_version_names == ("doubler abc fp32", "doubler abc fp16")
+    assert is_current(SIGNATURE, tmp_path, source_sha256="abc", precision="bf16")
+    path = tmp_path / "doubler/1/model.json"
+    content = json.loads(path.read_text())
+    del content["fp32_cosine"]
+    path.write_text(json.dumps(content))
+    old = read_sidecar(path.parent)
+    assert old == replace(sidecar, fp32_cosine=None), "sidecars from before it was measured are read"
+    assert old.equivalent_version_names == ()
+    assert not is_current(SIGNATURE, tmp_path, source_sha256="abc", precision="bf16"), "so it is traced again"
+    path.write_text(json.dumps({**content, "precision": "fp32"}))
+    assert is_current(SIGNATURE, tmp_path, source_sha256="abc", precision="fp32")
+    assert read_sidecar(path.parent).equivalent_version_names == ("doubler abc bf16", "doubler abc fp16")
 
 
 def test_row_cosines_of_rows_without_direction_are_one_and_of_one_such_row_zero():

@@ -60,7 +60,8 @@ def compiler() -> str:
     if path is None:
         raise CompilerMissingError(
             f"compiling a model ahead of time needs a C++ compiler, and {name} is not on the PATH",
-            hint="apt-get install g++, or name another one with the variable CXX; the other formats need none",
+            hint="install g++ (Debian: apt-get install g++, as root; JupyterLab's image has none), or name another "
+            "one with the variable CXX; the other formats need none",
         )
     return path
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from workshop.errors import OutputMismatchError, ParityError, RepositoryError
+from workshop.errors import OutputMismatchError, ParityError, PrecisionLossError, RepositoryError
 from workshop.files import replacing, sha256_of
 from workshop.triton.artefact import (
+    LEAST_FP32_COSINE,
     MODEL_FILES,
+    ROUNDED,
     Sidecar,
     changed_files,
     read_sidecar,
@@ -32,6 +35,9 @@ TOLERANCES = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 5e-3, "int8": 0.2}
 LEAST_COSINES = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999, "int8": 0.95}
 
 Inputs = tuple[torch.Tensor, ...]
+Outputs = tuple[torch.Tensor, ...]
+Progress = Callable[[int, int], None]
+"""Called with (inputs compared, inputs in all)."""
 
 _DTYPES = {
     "BOOL": torch.bool,
@@ -88,10 +94,43 @@ class Agreement:
     Attributes:
         difference: largest absolute difference.
         cosine: lowest cosine of two rows, the vectors along the last axis.
+        rounding: how near a rounded model is to its weights in float32, where that was asked.
     """
 
     difference: float
     cosine: float
+    rounding: Agreement | None = None
+
+    @classmethod
+    def of(cls, expected: Outputs, received: Outputs) -> Agreement:
+        """Compare outputs of the same shapes; those without any number agree."""
+        pairs = [pair for pair in zip(expected, received, strict=True) if pair[0].numel()]
+        differences = [float((first - second).abs().max()) for first, second in pairs]
+        cosines = [float(row_cosines(first, second).min()) for first, second in pairs]
+        return cls(float(np.max([0.0, *differences])), float(np.min([1.0, *cosines])))  # NaN stays NaN
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a model gives in float32: its rounded form is held against that, besides against itself before the export.
+
+    Attributes:
+        outputs: for each parity input's label.
+        compared: takes inputs and outputs of the rounded form, and gives what is comparable with ``outputs``.
+        least_cosine: lowest cosine of a row allowed.
+        tolerance: largest absolute difference allowed.
+    """
+
+    outputs: Mapping[str, Outputs]
+    compared: Callable[[Inputs, Outputs], Outputs] = lambda inputs, outputs: outputs
+    least_cosine: float = LEAST_FP32_COSINE
+    tolerance: float = math.inf
+
+    @classmethod
+    def of(cls, model: nn.Module, inputs: Mapping[str, Inputs], **options: object) -> Whole:
+        """Ask the float32 model, which is not needed any more afterwards."""
+        with torch.no_grad():
+            return cls({label: _as_tuple(model(*tensors)) for label, tensors in inputs.items()}, **options)
 
 
 def row_cosines(expected: torch.Tensor | np.ndarray, received: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -169,11 +208,13 @@ def check_parity(
     name: str,
     *,
     least_cosine: float = LEAST_COSINES["fp32"],
+    progress: Progress = lambda done, wanted: None,
+    whole: Whole | None = None,
 ) -> dict[str, Agreement]:
     """Compare eager and exported outputs on ``inputs``, which should differ in shape from the export's example.
 
     Returns:
-        How near the outputs are, for each input's label.
+        How near the outputs are, for each input's label; with ``whole`` to its outputs too.
 
     Raises:
         ParityError: outputs differ in shape, by more than ``tolerance``, or in a row's direction by a cosine below
@@ -196,22 +237,49 @@ def check_parity(
                 f"model {name!r} on {label}: eager gives shapes {[tuple(t.shape) for t in expected]}, "
                 f"exported gives {[tuple(t.shape) for t in received]}"
             )
-        pairs = list(zip(expected, received, strict=True))
-        difference = max((float((e - r).abs().max()) if e.numel() else 0.0) for e, r in pairs)
-        cosine = min((float(row_cosines(e, r).min()) if e.numel() else 1.0) for e, r in pairs)
-        if not difference <= tolerance:
+        found = Agreement.of(expected, received)
+        if not found.difference <= tolerance:
             raise ParityError(
-                f"model {name!r} on {label}: exported and eager differ by {difference:.3g}, allowed is {tolerance:.3g}",
+                f"model {name!r} on {label}: exported and eager differ by {found.difference:.3g}, allowed is "
+                f"{tolerance:.3g}",
                 hint="look for a branch on values or a size that the export has frozen",
             )
-        if not cosine >= least_cosine:
+        if not found.cosine >= least_cosine:
             raise ParityError(
-                f"model {name!r} on {label}: a row of the exported output has cosine {cosine:.6f} to the eager one, "
-                f"expected at least {least_cosine}",
+                f"model {name!r} on {label}: a row of the exported output has cosine {found.cosine:.6f} to the eager "
+                f"one, expected at least {least_cosine}",
                 hint="look for a branch on values or a size that the export has frozen",
             )
-        agreements[label] = Agreement(difference, cosine)
+        if whole is not None:
+            found = replace(found, rounding=Agreement.of(whole.outputs[label], whole.compared(tensors, received)))
+        agreements[label] = found
+        progress(len(agreements), len(inputs))
     return agreements
+
+
+def check_rounding(found: Sequence[Agreement], whole: Whole, name: str, precision: str) -> float:
+    """Judge how near a rounded model is to its weights in float32, on each parity input.
+
+    Returns:
+        The lowest cosine of a row to float32.
+
+    Raises:
+        PrecisionLossError: it is below what ``whole`` allows, or a number differs by more.
+    """
+    cosine = float(np.min([agreement.cosine for agreement in found]))
+    difference = float(np.max([agreement.difference for agreement in found]))
+    about, hint = f"model {name!r} at {precision} loses precision", "WORKSHOP_PRECISION=fp32"
+    if not cosine >= whole.least_cosine:
+        raise PrecisionLossError(
+            f"{about}: lowest cosine to its float32 outputs {cosine:.6f}, expected at least {whole.least_cosine}",
+            hint=hint,
+        )
+    if not difference <= whole.tolerance:
+        raise PrecisionLossError(
+            f"{about}: largest difference to its float32 outputs {difference:.3g}, allowed is {whole.tolerance:.3g}",
+            hint=hint,
+        )
+    return cosine
 
 
 def place(
@@ -225,6 +293,8 @@ def place(
     tolerance: float,
     version: int,
     replace: bool,
+    progress: Progress = lambda done, wanted: None,
+    whole: Whole | None = None,
 ) -> Sidecar:
     """Export a model, compare it with the eager one, and place it in the model repository with its sidecar.
 
@@ -238,6 +308,8 @@ def place(
         tolerance: largest absolute difference allowed.
         version: version number to write.
         replace: overwrite that version; without it an existing version is left alone.
+        progress: of the comparison.
+        whole: what the same weights give in float32, where ``model`` is rounded.
 
     Raises:
         RepositoryError: the version exists and ``replace`` is false.
@@ -252,6 +324,11 @@ def place(
         )
     if len(parity_inputs) < 2:
         raise ParityError(f"model {signature.name!r}: {len(parity_inputs)} parity inputs, expected at least 2")
+    if whole is None and any(part.dtype in (torch.bfloat16, torch.float16) for part in model.parameters()):
+        raise ParityError(
+            f"model {signature.name!r} is rounded, and what its weights give in float32 is not known",
+            hint="trace_and_save(..., whole=Whole.of(model_in_float32, parity_inputs))",
+        )
     check_outputs(model, signature, parity_inputs)
     exported = export()
     parity = check_parity(
@@ -261,7 +338,14 @@ def place(
         tolerance,
         signature.name,
         least_cosine=LEAST_COSINES[provenance.precision],
+        progress=progress,
+        whole=whole,
     )
+    if whole is None:
+        fp32_cosine = min(agreement.cosine for agreement in parity.values())
+    else:
+        rounding = [agreement.rounding for agreement in parity.values()]
+        fp32_cosine = check_rounding(rounding, whole, signature.name, provenance.precision)
     # all files are written aside before the first takes its place
     with ExitStack() as parts:
         aside = parts.enter_context(replacing(file))
@@ -284,6 +368,7 @@ def place(
             settings=provenance.settings,
             facts=dict(signature.parameters),
             files=hashes,
+            fp32_cosine=fp32_cosine,
         )
     write_sidecar(folder, sidecar)
     write_config(signature, repository)
@@ -304,7 +389,10 @@ def is_current(
     settings: dict[str, str] | None = None,
     version: int = 1,
 ) -> bool:
-    """Whether that version was made from the same weights, signature, settings and PyTorch, and is undamaged."""
+    """Whether that version was made from the same weights, signature, settings and PyTorch, and is undamaged.
+
+    TorchScript files of rounded models were once compared with the rounded model alone: those are not current.
+    """
     folder = version_folder(repository, signature.name, version)
     file = folder / model_file(signature)
     try:
@@ -316,6 +404,7 @@ def is_current(
         and file.is_file()
         and sidecar.source_sha256 == source_sha256
         and sidecar.precision == precision
+        and not (precision in ROUNDED and sidecar.fp32_cosine is None and signature.platform == "pytorch_libtorch")
         and sidecar.settings == (settings or {})
         and sidecar.signature == signature.config_text()
         and sidecar.torch_version == torch.__version__

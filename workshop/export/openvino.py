@@ -34,7 +34,7 @@ def library() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise ModelError(f"the package openvino is not installed: {error}", hint="pip install '.[openvino]'") from error
+        raise ModelError(f"the package openvino is not installed: {error}", hint="pip install openvino") from error
     return openvino
 
 

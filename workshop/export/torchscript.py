@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from workshop.errors import DeviceConstantError, ForbiddenOpError, ModelError
-from workshop.export.gates import TOLERANCES, Exported, Inputs, Provenance, place
+from workshop.export.gates import TOLERANCES, Exported, Inputs, Progress, Provenance, Whole, place
 from workshop.triton.artefact import Sidecar
 from workshop.triton.known_file import check_known
 from workshop.triton.signature import ModelSignature
@@ -90,6 +90,8 @@ def trace_and_save(
     version: int = 1,
     replace: bool = False,
     files: Mapping[str, Path] | None = None,
+    progress: Progress = lambda done, wanted: None,
+    whole: Whole | None = None,
 ) -> Sidecar:
     """Trace a model, pass it through the gates, and place it in the model repository.
 
@@ -107,6 +109,8 @@ def trace_and_save(
         version: version number to write.
         replace: overwrite that version; without it an existing version is left alone.
         files: name to source of files that belong into the version folder, such as the tokenizer.
+        progress: of the comparison with the eager model.
+        whole: what the same weights give in float32, where ``model`` is rounded.
 
     Raises:
         RepositoryError: the version exists and ``replace`` is false.
@@ -129,4 +133,6 @@ def trace_and_save(
         tolerance=TOLERANCES[precision] if tolerance is None else tolerance,
         version=version,
         replace=replace,
+        progress=progress,
+        whole=whole,
     )

@@ -34,6 +34,7 @@ class TextEmbedder:
         client: where the model is served.
         model: name of the served model.
         tokenizer_file: the model's ``tokenizer.json``, for a machine that has no copy of the model repository.
+        tokens_per_request: most tokens in a request of several texts, padding included.
 
     Raises:
         RepositoryError: the served model does not say how it encodes texts, or its tokenizer is not to be found.
@@ -41,10 +42,16 @@ class TextEmbedder:
     """
 
     def __init__(
-        self, client: TritonClient, model: str = SENTENCE_BERT.name, *, tokenizer_file: Path | None = None
+        self,
+        client: TritonClient,
+        model: str = SENTENCE_BERT.name,
+        *,
+        tokenizer_file: Path | None = None,
+        tokens_per_request: int = TOKENS_PER_REQUEST,
     ) -> None:
         self.client = client
         self.model = model
+        self.tokens_per_request = tokens_per_request
         self.encoding = served_encoding(client, model)
         self.tokenizer = served_tokenizer(client, model, tokenizer_file)
 
@@ -74,7 +81,7 @@ class TextEmbedder:
                 f"does so by {served}",
                 hint="make a new TextEmbedder(client, model)",
             )
-        return vectors_of(self.client, self.model, self.tokenizer, self.width, texts)
+        return vectors_of(self.client, self.model, self.tokenizer, self.width, texts, self.tokens_per_request)
 
 
 class Infers(Protocol):
@@ -87,7 +94,14 @@ class Infers(Protocol):
         """Answers in the order of the requests."""
 
 
-def vectors_of(client: Infers, model: str, tokenizer: TextTokenizer, width: int, texts: Sequence[str]) -> np.ndarray:
+def vectors_of(
+    client: Infers,
+    model: str,
+    tokenizer: TextTokenizer,
+    width: int,
+    texts: Sequence[str],
+    token_limit: int = TOKENS_PER_REQUEST,
+) -> np.ndarray:
     """Tokenise texts, send them sorted by length, and put the answers back into their order.
 
     Args:
@@ -96,6 +110,7 @@ def vectors_of(client: Infers, model: str, tokenizer: TextTokenizer, width: int,
         tokenizer: the model's own.
         width: numbers in a vector.
         texts: strings.
+        token_limit: most tokens in a request of several texts, padding included.
 
     Returns:
         float32 ``[texts, width]``.
@@ -103,7 +118,7 @@ def vectors_of(client: Infers, model: str, tokenizer: TextTokenizer, width: int,
     token_ids = tokenizer.encode(texts)
     signature = client.signature(model)
     lengths = [len(ids) for ids in token_ids]
-    groups = list(batches_by_length(lengths, signature.max_batch_size, tokenizer.padded_length))
+    groups = list(batches_by_length(lengths, signature.max_batch_size, tokenizer.padded_length, token_limit))
     ids, mask = (spec.name for spec in signature.inputs)
     (embedding,) = (spec.name for spec in signature.outputs)
     padded = (tokenizer.pad([token_ids[i] for i in group]) for group in groups)

@@ -85,7 +85,7 @@ def _form(
 
 def _compiled(name: str, encoding: TextEncoding) -> Form:
     """A package of ahead-of-time Inductor: Triton knows its tensors by their places in the call."""
-    form = _form(name, "AOTInductor", encoding, platform="torch_aoti", local_backend="torch_aoti")
+    form = _form(name, "AOTInductor", encoding, platform="torch_aoti", local_backend="torch_aoti", on_processor=True)
     model = replace(
         form.model,
         inputs=tuple(replace(spec, name=f"ARGS[{place}]") for place, spec in enumerate(form.model.inputs)),

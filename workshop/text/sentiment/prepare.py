@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from workshop.export.gates import Inputs, reuse
+from workshop.export.gates import Inputs, Outputs, reuse
 from workshop.export.onnx import export_and_save, export_traced
 from workshop.export.torchscript import trace_and_save
 from workshop.files import replacing, sha256_of, write_text
@@ -18,9 +18,11 @@ from workshop.text.encoding import TOKENIZER_FILE
 from workshop.text.prepare import (
     EXAMPLE_TEXTS,
     PARITY_TEXTS,
+    at_served_precision,
     sentence_inputs,
     sentence_parity_inputs,
     sentence_source,
+    whole_outputs,
 )
 from workshop.text.sentence_bert import load_sentence_bert, token_vectors
 from workshop.text.sentiment import wordpiece
@@ -37,7 +39,7 @@ from workshop.text.sentiment.signatures import (
     sentence_steps,
 )
 from workshop.text.signatures import sentence_bert_signature
-from workshop.text.sources import TextModelSource, minilm_source, resolve_precision
+from workshop.text.sources import TextModelSource, minilm_source
 from workshop.triton.artefact import Sidecar, version_folder
 from workshop.triton.signature import ModelSignature, write_config
 
@@ -121,30 +123,37 @@ def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[s
     """
     source = sentence_source(settings)
     tokenizer = source.tokenizer()
-    precision = resolve_precision(settings.precision)
-    model = load_sentence_bert(source, precision)
-    encoder = SentenceEncoder(model.encoder).eval()
+    model = load_sentence_bert(source, "fp32")
     first, second, ensemble = sentence_steps(sentence_bert_signature(source.encoding))
     example = sentence_inputs(tokenizer, EXAMPLE_TEXTS)
     parity = sentence_parity_inputs(tokenizer)
 
     def hidden(inputs: Inputs) -> Inputs:
         with torch.no_grad():
-            return encoder(*inputs), inputs[1]
+            return token_vectors(model.encoder, *inputs), inputs[1]
 
-    common = {"source": source.name, "source_sha256": source.sha256, "force": force}
-    repository = settings.model_repository
-    sidecars = {
-        first.name: _placed(
+    def pooled(inputs: Inputs, outputs: Outputs) -> Outputs:
+        """What counts of the encoder's outputs; its vectors of padding may be anything."""
+        return (model.pool(outputs[0], inputs[1]),)
+
+    def trace_encoder(precision: str, refused: dict[str, str]) -> Sidecar:
+        return trace_and_save(
+            sentence_encoder(source, precision),
             first,
-            encoder,
             example,
             parity,
             repository,
-            partial(trace_and_save, precision=precision),
             precision=precision,
+            settings=refused,
+            whole=whole_outputs(lambda _: model, parity, precision, compared=pooled),
+            replace=True,
             **common,
-        ),
+        )
+
+    common = {"source": source.name, "source_sha256": source.sha256}
+    repository = settings.model_repository
+    sidecars = {
+        first.name: at_served_precision(settings, source, first, trace_encoder, {}, force=force)[0],
         second.name: _placed(
             second,
             model.pool,
@@ -152,6 +161,7 @@ def prepare_sentence_steps(settings: Settings, *, force: bool = False) -> dict[s
             {label: hidden(inputs) for label, inputs in parity.items()},
             repository,
             trace_and_save,
+            force=force,
             **common,
         ),
     }
@@ -170,10 +180,9 @@ def _placed(
     source: str,
     source_sha256: str,
     force: bool,
-    precision: str = "fp32",
 ) -> Sidecar:
-    """Export a model unless the repository holds the same one."""
-    placed = None if force else reuse(signature, repository, source_sha256=source_sha256, precision=precision)
+    """Export a model in float32 unless the repository holds the same one."""
+    placed = None if force else reuse(signature, repository, source_sha256=source_sha256, precision="fp32")
     return placed or export(
         model,
         signature,
