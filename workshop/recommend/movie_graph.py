@@ -11,7 +11,8 @@ from arango.database import StandardDatabase
 
 from workshop.data.movies import Edge, Movie, MovieCatalogue, Named
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
-from workshop.store.queries import run_query_on
+from workshop.store.data_sets import DataSet, check_data_set, mixed
+from workshop.store.queries import collection_bind_vars, run_query_on
 from workshop.store.schema import EdgeDefinition, GraphSchema, PersistentIndex, ensure_schema
 
 EDGES = {
@@ -74,7 +75,15 @@ class MovieCollections:
         Raises:
             QueryError: the store refuses the query, or it fails.
         """
-        return run_query_on(database, name, {kind: self.name(kind) for kind in (*VERTICES, *EDGES)}, bind_vars)
+        return run_query_on(database, name, self._names, bind_vars)
+
+    def bind_vars(self, text: str) -> dict[str, str]:
+        """The bind variables that give a query of one's own its ``@@movies``, ``@@acted_in`` ..."""
+        return collection_bind_vars(text, self._names)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {kind: self.name(kind) for kind in (*VERTICES, *EDGES)}
 
 
 MOVIE_COLLECTIONS = MovieCollections()
@@ -102,9 +111,9 @@ def load_movie_graph(
 
     Raises:
         DocumentsRejectedError: the store refused documents.
-        StoreSchemaError: a collection or the graph exists and is different.
+        StoreSchemaError: as :func:`check_movies`.
     """
-    ensure_schema(database, collections.schema)
+    check_movies(database, catalogue, collections=collections)
     counts = catalogue.counts()
     kinds = (*VERTICES, *EDGES)
     total = sum(counts[kind] for kind in kinds)
@@ -119,9 +128,42 @@ def load_movie_graph(
     return reports
 
 
+def check_movies(
+    database: StandardDatabase, catalogue: MovieCatalogue, *, collections: MovieCollections = MOVIE_COLLECTIONS
+) -> None:
+    """Create the collections and the named graph where they are missing; refuse movies of other tables in them.
+
+    Every movie is marked with the tables it was made from, those of a slice with the whole's. Movies without a mark
+    were loaded by an earlier version, or restored from its dump. They are taken for the same catalogue when one of the
+    two contains the other, by keys and titles, as a slice and the whole do. In doubt nothing is written: what was
+    refused can be loaded elsewhere, and what was overwritten is gone.
+
+    Raises:
+        StoreSchemaError: a collection or the graph exists and is different, or movies of other tables are there.
+    """
+    ensure_schema(database, collections.schema)
+    data_set = _data_set(catalogue)
+    place = {
+        "graph": collections.graph,
+        "own_place": "MOVIES_PREFIX='mine_' in notebook 06, or the setting WORKSHOP_MOVIES_PREFIX=mine_, which gives a "
+        "catalogue collections of its own (in code: collections=MovieCollections('mine_'))",
+    }
+    if check_data_set(database, collections.movies, data_set, differ_in="rows", **place):
+        return
+    there = {(row["key"], row["title"]) for row in collections.query(database, "movie_unmarked")}
+    ours = {(movie.key, movie.title) for movie in catalogue.movies}
+    if not (there <= ours or ours <= there):
+        told = f"films without a mark, which are not those of {data_set.name}; the two cannot be mixed"
+        raise mixed(database, collections.movies, told, **place)
+
+
+def _data_set(catalogue: MovieCatalogue) -> DataSet:
+    return DataSet(catalogue.source, catalogue.source_hash)
+
+
 def _documents(catalogue: MovieCatalogue, kind: str, collections: MovieCollections) -> Iterator[Document]:
     if kind == "movies":
-        return _movies(catalogue.movies)
+        return _movies(catalogue.movies, _data_set(catalogue))
     if kind in EDGES:
         source, target = (collections.name(end) for end in EDGES[kind])
         return _edges(getattr(catalogue, kind), source, target)
@@ -133,7 +175,7 @@ def text_hash(movie: Movie) -> str:
     return hashlib.sha1(movie.text.encode(), usedforsecurity=False).hexdigest()[:16]
 
 
-def _movies(movies: Iterable[Movie]) -> Iterator[Document]:
+def _movies(movies: Iterable[Movie], data_set: DataSet) -> Iterator[Document]:
     for movie in movies:
         yield {
             "_key": movie.key,
@@ -149,6 +191,7 @@ def _movies(movies: Iterable[Movie]) -> Iterator[Document]:
             "popularity": movie.popularity,
             "vote_average": movie.vote_average,
             "vote_count": movie.vote_count,
+            **data_set.marks,
         }
 
 

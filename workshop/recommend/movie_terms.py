@@ -37,7 +37,8 @@ class Weights:
 
     Attributes:
         text: cosine of the texts' embeddings, the wish's or the mean of the liked movies'.
-        graph: people and keywords in common, the rarer the more; the movie that shares most gets 1.
+        graph: people and keywords in common, people the rarer the more, keywords likewise down to those of about ten
+            movies and less again below, see ``keyword_evidence``; the movie that shares most gets 1.
         genre: overlap of the genres (Jaccard index), averaged over the liked movies.
         company: production companies in common, the smaller the more.
         era: ``exp(-years apart / 10)``, averaged over the liked movies.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from arango.database import StandardDatabase
 
-from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.errors import DataInvalidError, StoreSchemaError, UnknownKeyError
 from workshop.recommend.movie_graph import MOVIE_COLLECTIONS, MovieCollections
 from workshop.recommend.movie_terms import TERMS, WISH_WEIGHTS, Weights, reasons
 from workshop.recommend.recommendation import Recommendation
@@ -145,8 +145,9 @@ class MovieRecommender:
             ``genres``, ``vote_count``, ``vote_average`` and ``shared_genres``.
 
         Raises:
-            DataInvalidError: there is neither a wish nor a liked movie, the wish is too long, a key belongs to no
-                movie, one is liked and disliked, a link is none of :data:`LINKS`, or a number makes no sense.
+            DataInvalidError: there is neither a wish nor a liked movie, the wish is too long, one is liked and
+                disliked, a link is none of :data:`LINKS`, or a number makes no sense.
+            UnknownKeyError: a key belongs to no movie.
             StoreSchemaError: a liked movie has no embedding yet.
         """
         if unknown := sorted(set(links) - set(LINKS)):
@@ -212,7 +213,7 @@ class MovieRecommender:
         found = self._query("movie_vectors", {"keys": asked}) if asked else []
         vectors = {row["key"]: row["vector"] for row in found}
         if unknown := [key for key in asked if key not in vectors]:
-            raise DataInvalidError(
+            raise UnknownKeyError(
                 f"no movie has the key {', '.join(map(repr, unknown[:5]))}",
                 hint="recommender.find(title) gives a movie's key",
             )

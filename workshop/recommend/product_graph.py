@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ import numpy as np
 from arango.database import StandardDatabase
 
 from workshop.data.keys import pair_key
-from workshop.errors import DataInvalidError, StoreSchemaError
+from workshop.errors import DataInvalidError
 from workshop.graph.checks import check_edge_index
 from workshop.graph.client import EmbeddingGraph, ProductEmbeddings, embed_products
 from workshop.graph.signature import PRODUCTS_MODEL, GraphModel
 from workshop.store.bulk import Document, Progress, UpsertReport, upsert
+from workshop.store.data_sets import DataSet, check_data_set
 from workshop.store.embeddings import check_vectors
 from workshop.store.pending import EMBEDDING, PendingReport, compute_pending
 from workshop.store.queries import run_query_on
@@ -137,7 +138,7 @@ def load_product_graph(
         collections.products: upsert(
             database,
             collections.products,
-            _products(graph, degree, _marks(graph)),
+            _products(graph, degree, _data_set(graph).marks),
             on_batch=lambda done, refused: report(0, done),
         ),
         collections.links: upsert(
@@ -158,33 +159,21 @@ def check_catalogue(
         StoreSchemaError: a collection or the graph exists and is different, or products of another catalogue are there.
     """
     ensure_schema(database, collections.schema)
-    found = [row for row in collections.query(database, "product_data_sets") if row["data_set"] is not None]
-    marks = _marks(graph)
-    hint = (
-        "collections=ProductCollections(...) with names of their own, or another database; or, if what is there is of "
-        f"no use any more, database.delete_graph({collections.graph!r}, drop_collections=True)"
+    check_data_set(
+        database,
+        collections.products,
+        _data_set(graph),
+        differ_in="products or links",
+        graph=collections.graph,
+        own_place="collections=ProductCollections(...) with names of their own, or another database",
     )
-    others = {row["data_set"] for row in found} - {marks["data_set"]}
-    if others:
-        raise StoreSchemaError(
-            f"collection {collections.products!r} of {database.name!r} holds {', '.join(sorted(others))}; "
-            f"{marks['data_set']} cannot be mixed with it",
-            hint=hint,
-        )
-    if {row["contents"] for row in found} - {marks["data_set_contents"]}:
-        raise StoreSchemaError(
-            f"collection {collections.products!r} of {database.name!r} holds another catalogue called "
-            f"{marks['data_set']}, of other products or links; the two cannot be mixed",
-            hint=hint,
-        )
 
 
-def _marks(graph: ProductGraph) -> dict[str, str]:
+def _data_set(graph: ProductGraph) -> DataSet:
     """What tells catalogues apart, also two of one name and size: the products and their links, hashed."""
     digest = hashlib.sha256("\0".join([*graph.keys, *graph.titles]).encode())
     digest.update(graph.edge_index.contiguous().numpy().tobytes())
-    name = f"{graph.name}, {graph.num_products} products"
-    return {"data_set": name, "data_set_contents": digest.hexdigest()[:12]}
+    return DataSet(f"{graph.name}, {graph.num_products} products", digest.hexdigest()[:12])
 
 
 def undirected(
@@ -254,10 +243,53 @@ def embed_catalogue(
         ServingError: see :meth:`workshop.triton.client.TritonClient.infer`.
         StoreError: what the store raises; all steps acknowledged before it stay.
     """
-    number = {key: i for i, key in enumerate(graph.keys)}
     data = EmbeddingGraph.from_data(graph.to_data())
     rng = np.random.default_rng(seed)
     per_step = PRODUCTS_PER_STEP["small" if graph.num_products <= SMALL_GRAPH else "large"]
+
+    def said(wanted: list[int]) -> ProductEmbeddings:
+        return embed_products(client, data, wanted, rng=rng, model=model, products_per_request=per_step)
+
+    return store_embeddings(
+        database,
+        graph,
+        said,
+        per_step=per_step,
+        model_version=model_version,
+        collections=collections,
+        equivalent_versions=equivalent_versions,
+        progress=progress,
+    )
+
+
+def store_embeddings(
+    database: StandardDatabase,
+    graph: ProductGraph,
+    said: Callable[[list[int]], ProductEmbeddings],
+    *,
+    per_step: int,
+    model_version: str,
+    collections: ProductCollections = PRODUCT_COLLECTIONS,
+    equivalent_versions: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> PendingReport:
+    """Store what a model says of every product that ``model_version`` has not embedded yet.
+
+    Args:
+        database: the store, with the products loaded.
+        graph: the same catalogue.
+        said: what the model says of the products with these numbers; called for pending products only.
+        per_step: most products in a call of it.
+        model_version: as for :func:`embed_catalogue`, like the rest.
+        collections: where the catalogue lies.
+        equivalent_versions: embeddings of these versions are as good and stay.
+        progress: called with the number of products stored and the number wanted.
+
+    Raises:
+        StoreError: what the store raises; all steps acknowledged before it stay.
+        WorkshopError: what ``said`` raises, likewise.
+    """
+    number = {key: i for i, key in enumerate(graph.keys)}
 
     def batches(page: list[Document]) -> Iterator[list[Document]]:
         known = [document for document in page if document["_key"] in number]
@@ -265,9 +297,7 @@ def embed_catalogue(
 
     def compute(batch: list[Document]) -> Iterator[Document]:
         keys = [document["_key"] for document in batch]
-        wanted = [number[key] for key in keys]
-        said = embed_products(client, data, wanted, rng=rng, model=model, products_per_request=per_step)
-        return embedding_documents(keys, said, graph.category_names)
+        return embedding_documents(keys, said([number[key] for key in keys]), graph.category_names)
 
     return compute_pending(
         database,
@@ -320,7 +350,7 @@ def rounded(vector: np.ndarray, decimals: int) -> list[float]:
     return np.round(vector.astype(np.float64), decimals).tolist()
 
 
-def _products(graph: ProductGraph, degree: np.ndarray, marks: Mapping[str, str]) -> Iterator[Document]:
+def _products(graph: ProductGraph, degree: np.ndarray, marks: Mapping[str, str | None]) -> Iterator[Document]:
     part = np.empty(graph.num_products, dtype=object)
     for name, members in graph.split.items():
         part[members.numpy()] = name

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from arango.database import StandardDatabase
 
-from workshop.errors import DataInvalidError
+from workshop.errors import DataInvalidError, UnknownKeyError
 from workshop.recommend.product_graph import EMBEDDING_DECIMALS, PRODUCT_COLLECTIONS, ProductCollections, rounded
 from workshop.recommend.recommendation import Reason, Recommendation
-from workshop.store.connection import store_errors
 from workshop.store.pending import EMBEDDING
 from workshop.store.vector_index import VectorSearch
 
@@ -21,9 +20,10 @@ POOL = 50
 """Candidates taken from each source before they are ranked together."""
 NEIGHBOURS = 50
 """Most co-purchases of a product that are followed; a hub has hundreds."""
+CANDIDATES = 2 * POOL + NEIGHBOURS
+"""Most products that can be recommended beside one: its neighbours, those through them, and those alike."""
 
-
-TERMS = ("graph_score", "similarity", "popularity", "complement", "repetition")
+TERMS = ("graph_score", "similarity", "popularity", "category_share", "repetition")
 """What the score of a recommended product is made of."""
 
 
@@ -31,18 +31,20 @@ TERMS = ("graph_score", "similarity", "popularity", "complement", "repetition")
 class ProductWeights:
     """How much the terms beside graph and embedding count; 0 switches one off. Each term lies between 0 and 1.
 
-    On held-out co-purchases of the products mini set more of popularity and complement finds more up to about 0.4;
-    the defaults stay below, so that the same few best sellers do not go with everything.
+    Notebook 07 judges popularity and category_share: held-out co-purchases are found more often with popularity, and it
+    would choose more of it than the default, which stays below so that the same few best sellers do not go with
+    everything.
 
     Attributes:
         popularity: logarithm of the number of co-purchases, as a share of the best-selling candidate's.
-        complement: share of what is bought with the product that is of the candidate's category.
-        repetition: taken off for a product that the customer bought already. With 1 it comes last; less where things
-            are bought again and again, as groceries are.
+        category_share: share of what is bought with the product that is of the candidate's category. Most co-purchases
+            stay inside a category, so it mostly speaks for products of the product's own.
+        repetition: taken off for a product that the customer bought already. 1 is more than most scores differ by; less
+            is right where things are bought again and again, as groceries are.
     """
 
     popularity: float = 0.2
-    complement: float = 0.2
+    category_share: float = 0.2
     repetition: float = 1.0
 
     def __post_init__(self) -> None:
@@ -103,13 +105,12 @@ class ProductRecommender:
         """The whole document of a product.
 
         Raises:
-            DataInvalidError: there is no such product.
+            UnknownKeyError: there is no such product.
         """
-        with store_errors(f"read product {key!r}"):
-            document = self._database.collection(self._collections.products).get({"_key": key})
-        if document is None:
-            raise DataInvalidError(f"no product has the key {key!r}", hint="recommender.find('part of its title')")
-        return document
+        found = self._query("product_document", {"key": key})
+        if not found:
+            raise UnknownKeyError(f"no product has the key {key!r}", hint="recommender.find('part of its title')")
+        return found[0]
 
     def similar(self, key: str, *, category: str | None = None, limit: int = 10) -> list[Recommendation]:
         """Products nearest to one in embedding space, of one category if wanted.
@@ -175,15 +176,62 @@ class ProductRecommender:
         Raises:
             DataInvalidError: there is no such product, or a number makes no sense.
         """
-        if not 0 <= graph_weight <= 1 or limit < 1 or (per_category is not None and per_category < 1):
-            raise DataInvalidError(
-                f"expected graph_weight from 0 to 1 and positive limits, received graph_weight={graph_weight},"
-                f" per_category={per_category}, limit={limit}"
-            )
+        _check_numbers(graph_weight, per_category=per_category, limit=limit)
         weights = weights or ProductWeights()
+        wanted = limit if per_category is None else max(limit, CANDIDATES)
+        found = self._scored(key, graph_weight, weights, bought, wanted)
+        if per_category is not None:
+            bind_vars = {"candidates": found, "per_category": per_category, "limit": limit}
+            found = self._query("product_diversify", bind_vars)
+        return [Recommendation.from_row(row, TERMS, _reasons(row, graph_weight, weights)) for row in found]
+
+    def recommend_for_basket(
+        self,
+        basket: Collection[str],
+        *,
+        graph_weight: float = 0.5,
+        weights: ProductWeights | None = None,
+        limit: int = 10,
+    ) -> list[Recommendation]:
+        """What goes with a basket: the mean of the scores that :meth:`recommend` gives beside each product of it.
+
+        A product that is no candidate beside one of them gets 0 there. Costs a query for each product of the basket.
+        The scorers of :mod:`workshop.recommend.baskets`, which learn from whole orders, are those that were judged by
+        held-out baskets; the store holds links only.
+
+        Args:
+            basket: keys of products; repeated ones count once.
+            graph_weight: as for :meth:`recommend`.
+            weights: likewise.
+            limit: length of the list.
+
+        Returns:
+            As :meth:`recommend`, none of them in the basket; the terms are means too.
+
+        Raises:
+            UnknownKeyError: one of the keys is no product's.
+            DataInvalidError: the basket is empty, or a number makes no sense.
+        """
+        _check_numbers(graph_weight, limit=limit)
+        basket = list(dict.fromkeys(basket))
+        if not basket:
+            raise DataInvalidError("the basket is empty", hint="recommender.find('part of a title') gives keys")
+        weights = weights or ProductWeights()
+        beside: dict[str, list[dict[str, Any]]] = {}
+        for key in basket:
+            for row in self._scored(key, graph_weight, weights, (), CANDIDATES):
+                beside.setdefault(row["key"], []).append(row)
+        means = [_mean_row(rows, len(basket)) for key, rows in beside.items() if key not in basket]
+        best = sorted(means, key=lambda row: (-row["score"], row["key"]))[:limit]
+        return [Recommendation.from_row(row, TERMS, _reasons(row, graph_weight, weights)) for row in best]
+
+    def _scored(
+        self, key: str, graph_weight: float, weights: ProductWeights, bought: Iterable[str], limit: int
+    ) -> list[dict[str, Any]]:
+        """The rows of the query ``product_recommend``, best first."""
         has_embedding = self.product(key).get(EMBEDDING) is not None
         bind_vars = {
-            **self._bind(key, limit if per_category is None else max(limit, 2 * POOL + NEIGHBOURS)),
+            **self._bind(key, limit),
             "graph_weight": graph_weight,
             "weights": vars(weights),
             "bought": list(bought),
@@ -191,11 +239,7 @@ class ProductRecommender:
             "near": POOL if has_embedding else 0,
             "neighbours": NEIGHBOURS,
         }
-        found = self._query("product_recommend", bind_vars)
-        if per_category is not None:
-            bind_vars = {"candidates": found, "per_category": per_category, "limit": limit}
-            found = self._query("product_diversify", bind_vars)
-        return [Recommendation.from_row(row, TERMS, _reasons(row, graph_weight, weights)) for row in found]
+        return self._query("product_recommend", bind_vars)
 
     def links_among(self, keys: Iterable[str]) -> list[tuple[str, str]]:
         """The co-purchases among some products, as pairs of keys."""
@@ -235,6 +279,18 @@ class ProductRecommender:
         return {"source": self._collections.id(key), "limit": limit}
 
 
+def _check_numbers(graph_weight: float, **limits: int | None) -> None:
+    if not 0 <= graph_weight <= 1 or any(limit is not None and limit < 1 for limit in limits.values()):
+        received = ", ".join(f"{name}={value}" for name, value in {"graph_weight": graph_weight, **limits}.items())
+        raise DataInvalidError(f"expected graph_weight from 0 to 1 and positive limits, received {received}")
+
+
+def _mean_row(rows: Sequence[Mapping[str, Any]], number: int) -> dict[str, Any]:
+    """One row for what was scored beside some of ``number`` products, with 0 beside the others."""
+    means = {name: sum(row[name] for row in rows) / number for name in ("score", *TERMS)}
+    return {**rows[0], **means, "bought_together": any(row["bought_together"] for row in rows)}
+
+
 def _reasons(row: Mapping[str, Any], graph_weight: float, weights: ProductWeights) -> Iterator[Reason]:
     """Every part of a product's score that is not 0, in words; their weights add up to the score."""
     said = {
@@ -244,7 +300,7 @@ def _reasons(row: Mapping[str, Any], graph_weight: float, weights: ProductWeight
         ),
         "embedding": (f"similarity {row['similarity']:.2f}", (1 - graph_weight) * row["similarity"]),
         "popularity": (f"{row['co_purchases']:,} co-purchases", weights.popularity * row["popularity"]),
-        "complement": (f"{row['category']} goes with it", weights.complement * row["complement"]),
+        "category": (f"{row['category']}, bought with it", weights.category_share * row["category_share"]),
         "repetition": ("bought already", -weights.repetition * row["repetition"]),
     }
     return (Reason(kind, name, part) for kind, (name, part) in said.items() if part)

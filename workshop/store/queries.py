@@ -78,6 +78,10 @@ def run_query_on(
     Raises:
         QueryError: the store refuses the query, or it fails.
     """
-    used = set(re.findall(r"@@(\w+)", query_text(name)))
-    own = {f"@{part}": collection for part, collection in collections.items() if part in used}
-    return run_query(database, name, {**(bind_vars or {}), **own})
+    return run_query(database, name, {**(bind_vars or {}), **collection_bind_vars(query_text(name), collections)})
+
+
+def collection_bind_vars(text: str, collections: Mapping[str, str]) -> dict[str, str]:
+    """The bind variables of a query's ``@@name``; collections that it does not use are left out."""
+    used = set(re.findall(r"@@(\w+)", text))
+    return {f"@{part}": collection for part, collection in collections.items() if part in used}

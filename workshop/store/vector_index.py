@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 MINIMUM_DOCUMENTS = 500
 """With fewer vectors an exact comparison is as fast, and k-means has too little to learn from."""
+DOCUMENTS_PER_LIST = 15
+"""Vectors in a cell of a small index; with fewer, k-means learns noise."""
+LISTS_PER_ROOT = 15
+"""Cells for each root of the number of vectors: the factor that ArangoDB's documentation gives, for large ones."""
 FIRST_VERSION_WITH_FILTERS = (3, 12, 6)
 """Before it, a query may not filter between ``FOR`` and ``APPROX_NEAR_COSINE``."""
 TARGET_RECALL = 0.95
@@ -59,6 +63,8 @@ def ensure_vector_index(
 ) -> VectorSearch:
     """Build the vector index over ``embedding``, or say why exact search is used instead.
 
+    On a cluster each shard has an index over its own documents, so that the number of cells is that of a shard.
+
     An index that was built when the collection was less than half or more than twice as large is built anew: its cells
     were learnt from other data.
 
@@ -71,9 +77,9 @@ def ensure_vector_index(
     version = server_version(database)
     if _as_tuple(version) < FIRST_VERSION_WITH_FILTERS:
         return VectorSearch(False, f"server {version}: filters with the vector index need 3.12.6", documents)
-    n_lists = max(1, documents // 15)
     target = database.collection(collection)
     with store_errors(f"build the vector index of {collection!r}"):
+        n_lists = cells(documents, target.properties().get("shard_count") or 1)
         found = _existing(target, dimension, n_lists)
         if found is None:
             try:
@@ -84,6 +90,12 @@ def ensure_vector_index(
     n_lists = found or n_lists
     n_probe = math.ceil(math.sqrt(n_lists))
     return VectorSearch(True, f"vector index with {n_lists} cells", documents, n_lists, n_probe)
+
+
+def cells(documents: int, shards: int = 1) -> int:
+    """How many cells the index of one shard gets, of a collection with so many vectors in so many shards."""
+    of_a_shard = documents // shards
+    return max(1, min(of_a_shard // DOCUMENTS_PER_LIST, round(LISTS_PER_ROOT * math.sqrt(of_a_shard))))
 
 
 def with_effort(search: VectorSearch, n_probe: int) -> VectorSearch:
