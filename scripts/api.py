@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serve the OpenAI-compatible façade of the running Triton server on 127.0.0.1: ``make api``."""
+"""Serve recommendations and an OpenAI-compatible façade of the running stack on 127.0.0.1: ``make api``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     print(f"OpenAI-compatible API: base_url http://127.0.0.1:{options.port}/v1, any api_key", flush=True)
+    print(f"Recommendations: POST http://127.0.0.1:{options.port}/v1/recommend/films and .../products", flush=True)
     uvicorn.run(make_app(settings), host=options.host, port=options.port, log_level="warning")
     return 0
 

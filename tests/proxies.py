@@ -125,6 +125,20 @@ def until(silence: threading.Event) -> Callable[[socket.socket, socket.socket], 
     return carry
 
 
+def held(asked: Callable[[], bool], released: threading.Event) -> Callable[[socket.socket, socket.socket], None]:
+    """Hand on what comes; what comes once ``asked`` says so waits until ``released`` is set."""
+
+    def carry(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if asked():
+                    released.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    return carry
+
+
 def slow(seconds: float) -> Callable[[socket.socket, socket.socket], None]:
     """Hand on what comes so many seconds later."""
 

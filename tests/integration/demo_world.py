@@ -13,12 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from catalogue_world import both_servers, stock
 from playwright.sync_api import Browser, Page, Request
 from proxies import Relay
 
 from workshop.settings import PROJECT_ROOT, Settings
 from workshop.stack.private import free_ports
+from workshop.text.prepare import prepare_zero_shot
+from workshop.triton.client import TritonClient
+from workshop.vision.prepare import prepare_image_classifier
 
+DATABASE = "demo"
+MODELS = ("zero_shot_tokenizer", "zero_shot", "zero_shot_text", "image_classifier")
 START_SECONDS = 60
 PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 SCREENS = PROJECT_ROOT / "runs" / "demo"
@@ -139,3 +145,21 @@ def screen(page: Page, name: str) -> Path:
     path = SCREENS / f"{name}.png"
     page.screenshot(path=path)
     return path
+
+
+def filled(local_stack: Settings, local_store: Settings, folder: Path) -> Settings:
+    """Settings of servers with every model and collection that the demo shows, on tiny data.
+
+    Args:
+        local_stack: of the running Triton.
+        local_store: of the running store.
+        folder: for the catalogue and the weights.
+    """
+    settings = both_servers(local_stack, local_store, DATABASE)
+    prepare_zero_shot(settings), prepare_image_classifier(settings)
+    with TritonClient.from_settings(settings) as client:
+        for name in MODELS:
+            client.load_model(name)
+        client.wait_ready(*MODELS)
+        stock(settings, client, folder)
+    return settings

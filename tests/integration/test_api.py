@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import openai
 import pytest
 import requests
-import uvicorn
+from api_world import serving
 
-from workshop.api.app import make_app
-from workshop.stack.private import free_ports
+from workshop.export.gates import LEAST_COSINES, row_cosines
 from workshop.text.generation.client import generate
 from workshop.text.prepare import prepare_sentence_bert
 
@@ -21,18 +18,8 @@ MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content
 @pytest.fixture(scope="module")
 def url(local_stack, hub):
     """Address of a running API in front of the stack with the tiny generator."""
-    (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(make_app(local_stack), host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    session = requests.Session()
-    session.mount(
-        "http://", requests.adapters.HTTPAdapter(max_retries=requests.adapters.Retry(20, backoff_factor=0.05))
-    )
-    assert session.get(f"http://127.0.0.1:{port}/v1/models", timeout=30).status_code == 200
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with serving(local_stack) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +93,12 @@ def test_embeddings_are_those_of_triton_and_their_tokens_are_counted(api, local_
     texts = ["a heist in winter", "two friends", "word " * 400]
     answer = api.embeddings.create(model="text_embedding", input=texts, encoding_format="float")
     direct = hub.infer("text_embedding", {"TEXT": [[text] for text in texts]})["EMBEDDING"]
-    assert np.allclose([item.embedding for item in answer.data], direct, atol=1e-6)
+    assert row_cosines(direct, np.array([item.embedding for item in answer.data])).min() >= LEAST_COSINES["bf16"]
     mask = hub.infer("text_tokenizer", {"TEXT": [[text] for text in texts]})["attention_mask__1"]
     assert answer.usage.prompt_tokens == answer.usage.total_tokens == mask.sum() > 256
+    # another batch is padded to another length, which rounds otherwise where the processor computes in bf16
     many = api.embeddings.create(model="text_embedding", input=["two friends"] * 70 + ["word " * 100])
-    assert np.allclose(many.data[0].embedding, direct[1], atol=1e-6)
+    assert row_cosines(direct[1:2], np.array([many.data[0].embedding])).min() >= LEAST_COSINES["bf16"]
     assert many.usage.prompt_tokens == 70 * 4 + 102
 
 

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible API on what clients should not send: a right answer or a 4xx, never a 500, never a hang.
+"""The API on what clients should not send: a right answer or a 4xx, never a 500, never a hang.
 
 It has no OpenAPI document to generate from, so bodies are valid ones with parts exchanged, and bytes that are none.
 """
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from workshop.api.app import make_app
+from workshop.recommend.connections import Connections
 
 BODIES = {
     "/v1/completions": {"model": "tiny-llama", "prompt": ["a", "b"], "max_tokens": 2, "temperature": 0.5, "stop": "x"},
@@ -55,10 +56,10 @@ def places(value: object, path: tuple = ()) -> list[tuple]:
 
 
 @st.composite
-def changed(draw) -> tuple[str, object]:
+def changed(draw, bodies: dict[str, object] = BODIES) -> tuple[str, object]:
     """A route and a body with one or two parts exchanged, left out or added."""
-    route = draw(st.sampled_from(sorted(BODIES)))
-    body = copy.deepcopy(BODIES[route])
+    route = draw(st.sampled_from(sorted(bodies)))
+    body = copy.deepcopy(bodies[route])
     for _ in range(draw(st.integers(1, 2))):
         *way, last = draw(st.sampled_from([place for place in places(body) if place]))
         target = body
@@ -96,3 +97,36 @@ def test_a_body_that_is_no_json(api, route, content, kind):
 def test_a_path_that_is_none(api, method, path, query):
     for start in ("/v1/models/", "/v1/", "/"):
         check(api.request(method, start + quote(path), params={"q": query}))
+
+
+# --- what recommends ----------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def recommending(shop):
+    """The application in front of a real catalogue, and bodies that it answers, by name."""
+    with Connections(shop) as own:
+        liked = [film.key for film in own.movies.recommend("a heist", limit=2)]
+        basket = [product["key"] for product in own.products.find("", limit=2)]
+    filters = {"year_from": 1950, "year_to": 2020, "language": "en", "genre": "Drama"}
+    bodies = {
+        "wish": {"wish": "a heist", "filters": filters, "k": 3},
+        "liked": {"liked": liked, "filters": filters, "k": 3},
+        "key": {"key": basket[0], "k": 3},
+        "basket": {"basket": basket, "k": 3},
+    }
+    with TestClient(make_app(shop)) as api:
+        yield api, bodies
+
+
+@pytest.mark.timeout(240)
+@settings(max_examples=150, deadline=LIMIT_SECONDS * 1000, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_wish_a_like_or_a_basket_with_exchanged_parts(recommending, data):
+    api, bodies = recommending
+    name, body = data.draw(changed(bodies))
+    route = "films" if name in ("wish", "liked") else "products"
+    answer = api.post(f"/v1/recommend/{route}", content=json.dumps(body).encode())
+    assert answer.status_code in (200, 400, 404), answer.text
+    if answer.status_code == 200:
+        assert len(answer.json()["data"]) <= int(body.get("k", 10))
+    else:
+        assert answer.json()["error"]["message"]

@@ -1,11 +1,14 @@
-"""The application: routes of the OpenAI API in front of the generators and embedders that Triton serves."""
+"""The application: routes of the OpenAI API in front of what Triton serves, and those that recommend."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import numpy as np
 from pydantic import ValidationError
@@ -15,7 +18,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from workshop.api.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Sampling, error_body, head, usage
+from workshop.api import recommend
+from workshop.api.requests import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Sampling,
+    error_body,
+    head,
+    read_body,
+    usage,
+)
 from workshop.errors import (
     InferenceError,
     ModelNotFoundError,
@@ -27,6 +40,7 @@ from workshop.errors import (
     ServingTimeoutError,
     SignatureError,
 )
+from workshop.recommend.connections import Connections
 from workshop.settings import Settings
 from workshop.text.ensembles import TEXT_EMBEDDING
 from workshop.text.generation.signatures import STREAM_SUFFIX
@@ -42,25 +56,29 @@ _STATUS: tuple[tuple[type[ServingError], int, str], ...] = (
     ((SignatureError, InferenceError), 400, "invalid_request_error"),
 )
 
-LARGEST_BODY = 8 * 2**20
-"""Bytes of a request: far more text than any of the models takes."""
-
 
 def make_app(settings: Settings) -> Starlette:
-    """The façade of the Triton server that the settings name."""
+    """The façade of the Triton server and the store that the settings name."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with AsyncTritonClient.from_settings(settings) as app.state.triton:
-            yield
+        with (
+            Connections(settings) as app.state.connections,
+            ThreadPoolExecutor(recommend.THREADS, "recommend") as app.state.threads,
+        ):
+            app.state.list_models = partial(asyncio.to_thread, app.state.connections.models)
+            async with AsyncTritonClient.from_settings(settings) as app.state.triton:
+                yield
 
     return Starlette(
         routes=[
-            Route("/v1/models", list_models),
+            Route("/v1/models", show_models),
             Route("/v1/models/{model:path}", show_model),
             Route("/v1/completions", complete, methods=["POST"]),
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/embeddings", embed, methods=["POST"]),
+            Route("/v1/recommend/films", recommend.films, methods=["POST"]),
+            Route("/v1/recommend/products", recommend.products, methods=["POST"]),
             *(Route(path, rerank, methods=["POST"]) for path in ("/rerank", "/v1/rerank")),
         ],
         lifespan=lifespan,
@@ -77,26 +95,26 @@ def _card(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "triton"}
 
 
-async def _usable(triton: AsyncTritonClient) -> list[str]:
+async def _usable(request: Request) -> list[str]:
     """Generators, by the twin that streams, and text embedders."""
-    ready = {model.name for model in await triton.models() if model.state == "READY"}
+    ready = {model.name for model in await request.app.state.list_models() if model.state == "READY"}
     return sorted(name for name in ready if name + STREAM_SUFFIX in ready or name == TEXT_EMBEDDING)
 
 
-async def list_models(request: Request) -> Response:
+async def show_models(request: Request) -> Response:
     """``GET /v1/models``."""
-    return JSONResponse({"object": "list", "data": [_card(name) for name in await _usable(request.app.state.triton)]})
+    return JSONResponse({"object": "list", "data": [_card(name) for name in await _usable(request)]})
 
 
 async def show_model(request: Request) -> Response:
     """``GET /v1/models/NAME``."""
     name = request.path_params["model"]
-    await _require(request.app.state.triton, name)
+    await _require(request, name)
     return JSONResponse(_card(name))
 
 
-async def _require(triton: AsyncTritonClient, name: str) -> None:
-    usable = await _usable(triton)
+async def _require(request: Request, name: str) -> None:
+    usable = await _usable(request)
     if name not in usable:
         raise ModelNotFoundError(
             f"no model {name!r} is served here; there are: {', '.join(usable) or 'none'}",
@@ -107,7 +125,7 @@ async def _require(triton: AsyncTritonClient, name: str) -> None:
 # --- completions --------------------------------------------------------------------------------------------------
 async def complete(request: Request) -> Response:
     """``POST /v1/completions``."""
-    asked = CompletionRequest.model_validate(await _body(request))
+    asked = CompletionRequest.model_validate(await read_body(request))
     parameters = {**asked.parameters("text"), "return_full_text": asked.echo}
     if asked.stream and len(asked.prompts) != 1:
         raise HTTPException(400, "a stream takes one prompt")
@@ -124,7 +142,7 @@ async def complete(request: Request) -> Response:
 
 async def chat(request: Request) -> Response:
     """``POST /v1/chat/completions``."""
-    asked = ChatRequest.model_validate(await _body(request))
+    asked = ChatRequest.model_validate(await read_body(request))
     kind = "chat.completion.chunk" if asked.stream else "chat.completion"
     return await _generate(
         request,
@@ -148,7 +166,7 @@ async def _generate(
     delta: Callable[[str, bool], dict],
 ) -> Response:
     triton: AsyncTritonClient = request.app.state.triton
-    await _require(triton, asked.model)
+    await _require(request, asked.model)
     if asked.stream:
         inputs = {"text_input": np.array(prompts, dtype=object)}
         answers = await _first_then_rest(triton.stream(asked.model + STREAM_SUFFIX, inputs, parameters=parameters))
@@ -209,7 +227,7 @@ async def embed(request: Request) -> Response:
 
     Tokens are counted as they reach the encoder, markers included and cut at its limit.
     """
-    asked = EmbeddingRequest.model_validate(await _body(request))
+    asked = EmbeddingRequest.model_validate(await read_body(request))
     triton: AsyncTritonClient = request.app.state.triton
     signature = await triton.signature(asked.model, fresh=True)  # the server may outlive what it served first
     if not _is_embedder(signature):
@@ -254,18 +272,6 @@ async def rerank(request: Request) -> Response:
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
-async def _body(request: Request) -> object:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"the body has more than {LARGEST_BODY} bytes", headers={"Connection": "close"})
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"the body is not JSON: {error}") from error
-
-
 async def _serving_error(request: Request, error: ServingError) -> Response:
     status, kind = next(((s, k) for types, s, k in _STATUS if isinstance(error, types)), (500, "server_error"))
     code = "model_not_found" if status == 404 else None
@@ -275,7 +281,9 @@ async def _serving_error(request: Request, error: ServingError) -> Response:
 async def _validation_error(request: Request, error: ValidationError) -> Response:
     first = error.errors()[0]
     param = ".".join(map(str, first["loc"])) or None
-    return JSONResponse(error_body(f"{param}: {first['msg']}", "invalid_request_error", param=param), 400)
+    problem = first["msg"].removeprefix("Value error, ")
+    said = f"{param}: {problem}" if param else problem
+    return JSONResponse(error_body(said, "invalid_request_error", param=param), 400)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

@@ -8,8 +8,13 @@ import uuid
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from workshop.triton.transport import Parameters
+
+LARGEST_BODY = 8 * 2**20
+"""Bytes of a request: far more text than any of the models takes."""
 
 
 class _Request(BaseModel):
@@ -107,6 +112,23 @@ class EmbeddingRequest(_Request):
     def texts(self) -> list[str]:
         """The inputs as a list."""
         return [self.input] if isinstance(self.input, str) else self.input
+
+
+async def read_body(request: Request) -> object:
+    """The JSON that a request holds.
+
+    Raises:
+        HTTPException: it has more than :data:`LARGEST_BODY` bytes, or is no JSON.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise HTTPException(413, f"the body has more than {LARGEST_BODY} bytes", headers={"Connection": "close"})
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"the body is not JSON: {error}") from error
 
 
 def head(kind: str, model: str, prefix: str) -> dict[str, object]:

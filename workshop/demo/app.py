@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+from nicegui import app as pages
 from nicegui import background_tasks, ui
 from nicegui.element import Element
 from starlette.applications import Starlette
@@ -46,6 +47,7 @@ def make_app(settings: Settings, hosts: Sequence[str] = LOCAL_NAMES) -> Starlett
         lifespan=lifespan,
     )
     ui.page("/", title="Workshop demo")(partial(_page, services))
+    pages.add_exception_handler(AttributeError, _no_file)
     ui.run_with(app, language="en-GB", show_welcome_message=False, reconnect_timeout=10.0, unocss="mini")
     return app
 
@@ -82,6 +84,13 @@ class Panel:
 
 async def _health(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
+
+
+async def _no_file(request: Request, error: Exception) -> JSONResponse:
+    """Refuse a form without a file: NiceGUI's route for uploads takes every field for one, and fails."""
+    if "/upload/" not in request.url.path:
+        raise error
+    return JSONResponse({"detail": "expected a file"}, status_code=400)
 
 
 async def _page(services: Services, tab: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,9 @@ from nicegui import ui
 
 from workshop.demo.neighbours import around, graph_of, kind_of
 from workshop.demo.network import Link, Network, NetworkView, Node
-from workshop.demo.parts import Missing, Tab, answered, heading, note
+from workshop.demo.parts import Latest, Missing, Tab, answered, heading, newest_answered, note
 from workshop.demo.services import Services
+from workshop.recommend.movie_graph import MovieCollections
 from workshop.store.connection import server_name
 from workshop.store.read_only import Found, Limits, read_only_query
 
@@ -19,18 +21,18 @@ LIMITS = Limits()
 LONGEST_CELL, LONGEST_JSON, LONGEST_LIST = 160, 50_000, 8
 EXAMPLES = {
     "What is in this database": "RETURN COLLECTIONS()[* FILTER LEFT(CURRENT.name, 1) != '_' RETURN CURRENT.name]",
-    "The films that most people voted for": """FOR movie IN movies
+    "The films that most people voted for": """FOR movie IN @@movies
   SORT movie.vote_count DESC
   LIMIT 10
   RETURN { title: movie.title, year: movie.year, votes: movie.vote_count }""",
-    "Everything around one film, as a graph": """FOR movie IN movies
+    "Everything around one film, as a graph": """FOR movie IN @@movies
   SORT movie.vote_count DESC
   LIMIT 1
-  FOR neighbour, link IN 1..1 ANY movie GRAPH "movie_graph"
+  FOR neighbour, link IN 1..1 ANY movie GRAPH "@@movie_graph"
     LIMIT 40
     RETURN { neighbour, link, movie }""",
-    "Actors who played together most often": """FOR movie IN movies
-  LET cast = (FOR person IN 1..1 INBOUND movie acted_in SORT person._key LIMIT 8 RETURN person.name)
+    "Actors who played together most often": """FOR movie IN @@movies
+  LET cast = (FOR person IN 1..1 INBOUND movie @@acted_in SORT person._key LIMIT 8 RETURN person.name)
   FOR one IN cast
     FOR other IN cast
       FILTER one < other
@@ -38,7 +40,7 @@ EXAMPLES = {
       SORT films DESC
       LIMIT 10
       RETURN { pair, films }""",
-    "Films per decade": """FOR movie IN movies
+    "Films per decade": """FOR movie IN @@movies
   FILTER movie.year != null
   COLLECT decade = 10 * FLOOR(movie.year / 10) WITH COUNT INTO films
   SORT decade
@@ -50,12 +52,18 @@ EXAMPLES = {
     LIMIT 40
     RETURN { neighbour, link, product }""",
 }
+"""``@@`` stands before what a catalogue of films has under a name of its own."""
 
 
 def missing(services: Services) -> list[Missing]:
     """Nothing but a store that answers; an empty one is a fine place for ``RETURN 1``."""
     server_name(services.database())
     return []
+
+
+def examples(films: MovieCollections) -> dict[str, str]:
+    """The queries to begin with, on the films of these collections."""
+    return {name: re.sub(r"@@(\w+)", lambda part: films.name(part[1]), text) for name, text in EXAMPLES.items()}
 
 
 # --- answers as they are shown ----------------------------------------------------------------------------------
@@ -122,6 +130,7 @@ class GraphTab:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._latest = Latest()
 
     async def build(self) -> None:
         """Draw it."""
@@ -131,11 +140,12 @@ class GraphTab:
                 f"Queries read and change nothing, run for at most {LIMITS.seconds:g} s, and show up to {LIMITS.rows} "
                 "rows. The store itself sees to that."
             )
-            example = ui.select(list(EXAMPLES), label="An example", value=next(iter(EXAMPLES)))
+            queries = examples(self._services.movie_collections)
+            example = ui.select(list(queries), label="An example", value=next(iter(queries)))
             example.props("outlined dense").classes("w-full")
-            self._query = ui.textarea("AQL", value=EXAMPLES[example.value])
+            self._query = ui.textarea("AQL", value=queries[example.value])
             self._query.props("outlined autogrow spellcheck=false").classes("w-full mono")
-            example.on_value_change(lambda event: self._query.set_value(EXAMPLES[event.value]))
+            example.on_value_change(lambda event: self._query.set_value(queries[event.value]))
             self._query.on("keydown.ctrl.enter", self._run)
             with ui.row().classes("items-center gap-3"):
                 self._button = ui.button("Run", icon="play_arrow", on_click=self._run)
@@ -143,11 +153,11 @@ class GraphTab:
         self._results = ui.column().classes("w-full gap-3").props("aria-live=polite")
 
     async def _run(self) -> None:
+        is_newest = self._latest.begin()  # Ctrl+Enter runs it again while the button is off
         self._button.disable()
         try:
-            found = await answered(
-                self._results, read_only_query, self._services.database(), self._query.value or "", limits=LIMITS
-            )
+            database, query = self._services.database(), self._query.value or ""
+            found = await newest_answered(is_newest, self._results, read_only_query, database, query, limits=LIMITS)
         finally:
             self._button.enable()
         if found is None:

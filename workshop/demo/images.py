@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import events, ui
 from PIL import Image
 
-from workshop.demo.parts import Missing, Tab, alert, answered, bar, heading, missing_models, note
+from workshop.demo.parts import Latest, Missing, Tab, alert, bar, heading, missing_models, newest_answered, note
 from workshop.demo.services import Services
 from workshop.errors import DataInvalidError
 from workshop.vision.classification import ClassScore, classifier_form
@@ -50,10 +50,16 @@ async def build(services: Services) -> None:
         upload.props('accept="image/*" flat bordered').classes("w-full")
     results = ui.column().classes("w-full gap-3").props("aria-live=polite")
 
+    latest = Latest()
+
     async def uploaded(event: events.UploadEventArguments) -> None:
-        content = await event.file.read()
         upload.reset()
-        found = await answered(results, classify, services, content)
+        is_newest = latest.begin()  # a heavy picture is not to replace a light one that came after it
+        if event.file.size() > LARGEST_BYTES:  # the browser's own limit holds for those who use a browser
+            rejected()
+            return
+        content = await event.file.read()
+        found = await newest_answered(is_newest, results, classify, services, content)
         if found is None:
             return
         picture, classes = found
@@ -69,6 +75,7 @@ async def build(services: Services) -> None:
                         bar(each.score, f"{each.score:.0%}")
 
     def rejected() -> None:
+        latest.begin()
         results.clear()
         with results:
             alert(DataInvalidError(f"not taken: expected one picture of at most {LARGEST_BYTES // 2**20} MB"))

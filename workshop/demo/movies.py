@@ -17,11 +17,14 @@ from workshop.demo.parts import (
     heading,
     in_thread,
     missing_models,
-    missing_vectors,
+    newest_answered,
     note,
+    show_reasons,
+    weight_slider,
+    without_vectors,
 )
 from workshop.demo.services import Services
-from workshop.recommend.movie_graph import MOVIE_COLLECTIONS
+from workshop.recommend.connections import MOVIES_REMEDY
 from workshop.recommend.movie_terms import TERMS, WISH_WEIGHTS, Weights
 from workshop.recommend.movies import MovieFilters
 from workshop.recommend.recommendation import Recommendation
@@ -29,17 +32,16 @@ from workshop.store.queries import run_query
 from workshop.text.signatures import SENTENCE_BERT
 
 EXAMPLE = "a heist that goes wrong in winter"
-REASONS_SHOWN, REASONS_DRAWN = 5, 3
-REMEDY = 'make run NOTEBOOKS="06"  (notebook 06 loads and embeds the films)'
+REASONS_DRAWN = 3
 WISH_NODE = "wish"
-_HIGHEST_WEIGHT = 2.0
+_HIGHEST_WEIGHT, _MOST_EVIDENCE = 2.0, 20.0
 
 
 def missing(services: Services) -> list[Missing]:
     """The films with their vectors, and the model that reads the wish."""
     traced = 'make run NOTEBOOKS="01"  (notebook 01 traces it)'
     return [
-        *missing_vectors(services, MOVIE_COLLECTIONS.movies, REMEDY),
+        *without_vectors(services.database(), services.movie_collections.movies, MOVIES_REMEDY),
         *missing_models(services, [SENTENCE_BERT.name], traced),
     ]
 
@@ -64,14 +66,14 @@ class MoviesTab:
     """The tab on one browser's page."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
-        self._taste = Taste(wish=EXAMPLE)
+        self._services, self._collections = services, services.movie_collections
+        self.taste = Taste(wish=EXAMPLE)
         self._latest, self._moved = Latest(), Latest()
         self._sliders: dict[str, ui.slider] = {}
 
     async def build(self) -> None:
         """Draw it with the example's results."""
-        facets = (await in_thread(MOVIE_COLLECTIONS.query, self._services.database(), "movie_facets"))[0]
+        facets = (await in_thread(self._collections.query, self._services.database(), "movie_facets"))[0]
         with ui.column().classes("card gap-3"):
             heading("What would you like to watch?")
             wish = ui.input("A wish in plain words", value=EXAMPLE, on_change=self._wished)
@@ -87,7 +89,9 @@ class MoviesTab:
                 note("0 switches a reason off. Most of them need a film that you like.")
                 with ui.row().classes("w-full gap-x-6 gap-y-0"):
                     for name in TERMS:
-                        self._slider(name)
+                        self._slider(name, _HIGHEST_WEIGHT)
+                note("Keyword evidence: so many films must have a keyword before it counts half.")
+                self._slider("keyword_evidence", _MOST_EVIDENCE)
             self._tastes = ui.column().classes("w-full gap-1")
         self._results = ui.column().classes("w-full gap-3").props('aria-live=polite aria-label="Results"')
         await self.search()
@@ -103,56 +107,57 @@ class MoviesTab:
         year.props(f"outlined dense clearable debounce={TYPING_PAUSE_MS}")
         year.on_value_change(lambda event: self._restrict(name, None if event.value is None else int(event.value)))
 
-    def _slider(self, name: str) -> None:
-        with ui.row().classes("items-center no-wrap gap-3").style("width: 19rem; max-width: 100%"):
-            ui.label(name).classes("soft").style("width: 5rem")
-            slider = ui.slider(min=0, max=_HIGHEST_WEIGHT, step=0.05, value=getattr(WISH_WEIGHTS, name))
-            slider.props(f'label aria-label="Weight of {name}"').classes("grow")
-            self._sliders[name] = slider
-            slider.on_value_change(lambda event: self._weigh(name, float(event.value)))
+    def _slider(self, name: str, highest: float) -> None:
+        usual = getattr(WISH_WEIGHTS, name)
+        self._sliders[name] = weight_slider(name, usual, highest, lambda value: self._weigh(name, value))
 
     async def _restrict(self, name: str, value: str | int | None) -> None:
-        self._taste.filters = MovieFilters(**{**vars(self._taste.filters), name: value})
+        self.taste.filters = MovieFilters(**{**vars(self.taste.filters), name: value})
         await self.search()
 
     async def _weigh(self, name: str, value: float) -> None:
-        if value == getattr(self._taste.all_weights(), name):  # set to what it weighs anyway, as after a like
+        if value == getattr(self.taste.all_weights(), name):  # set to what it weighs anyway, as after a like
             return
-        self._taste.weights[name] = value
+        self.taste.weights[name] = value
         if await self._moved.rests():
             await self.search()
 
     async def _wished(self, event: ui.events.ValueChangeEventArguments) -> None:
-        self._taste.wish = event.value or ""
+        self.taste.wish = event.value or ""
         await self.search()
 
     async def _judge(self, movie: Recommendation, into: dict[str, str]) -> None:
-        self._taste.liked.pop(movie.key, None), self._taste.disliked.pop(movie.key, None)
+        self.taste.liked.pop(movie.key, None), self.taste.disliked.pop(movie.key, None)
         into[movie.key] = movie.title
         await self.search()
 
     async def _forget(self, key: str) -> None:
-        self._taste.liked.pop(key, None), self._taste.disliked.pop(key, None)
+        self.taste.liked.pop(key, None), self.taste.disliked.pop(key, None)
         await self.search()
 
     # --- what is found ------------------------------------------------------------------------------------------
     async def search(self) -> None:
         """Ask again, and show the answer unless something newer was asked meanwhile."""
-        taste, is_newest = self._taste, self._latest.begin()
+        taste, is_newest = self.taste, self._latest.begin()
         self._show_taste()
         if not taste.wish.strip() and not taste.liked:
             self._results.clear()
             with self._results:
                 note("Describe a film in a few words, or like one, and results appear here.")
             return
-        found = await answered(self._results, self._ask)
-        if found is not None and is_newest():
+        found = await newest_answered(is_newest, self._results, self.ask)
+        if found is not None:
             self._results.clear()
             with self._results:
                 self._show(*found)
 
-    def _ask(self) -> tuple[list[Recommendation], Network]:
-        taste = self._taste
+    def ask(self) -> tuple[list[Recommendation], Network]:
+        """The films for the taste, and what they share; blocks.
+
+        Raises:
+            WorkshopError: as :meth:`workshop.recommend.movies.MovieRecommender.recommend`.
+        """
+        taste = self.taste
         found = self._services.movies.recommend(
             taste.wish,
             liked=list(taste.liked),
@@ -164,10 +169,10 @@ class MoviesTab:
 
     def _show_taste(self) -> None:
         for name, slider in self._sliders.items():
-            slider.set_value(getattr(self._taste.all_weights(), name))
+            slider.set_value(getattr(self.taste.all_weights(), name))
         self._tastes.clear()
         with self._tastes:
-            for said, films in (("Liked", self._taste.liked), ("Disliked", self._taste.disliked)):
+            for said, films in (("Liked", self.taste.liked), ("Disliked", self.taste.disliked)):
                 if films:
                     with ui.row().classes("items-center gap-2"):
                         ui.label(said).classes("soft")
@@ -193,31 +198,30 @@ class MoviesTab:
             with ui.column().classes("gap-1 grow min-w-0"):
                 ui.label(f"{movie.title} ({movie.facts['year'] or 'year unknown'})").classes("title wrap")
                 note(f"{', '.join(movie.facts['genres']) or 'no genre'} · {movie.facts['language']}")
-                for reason in movie.reasons[:REASONS_SHOWN]:
-                    ui.label(f"{reason.weight:+.2f}  {reason}").classes("soft wrap")
+                show_reasons(movie)
             with ui.column().classes("gap-1 items-end"):
                 ui.label(f"{movie.score:.2f}").classes("title").props('aria-label="Score"')
                 for icon, said, into in (
-                    ("thumb_up", "Like", self._taste.liked),
-                    ("thumb_down", "Dislike", self._taste.disliked),
+                    ("thumb_up", "Like", self.taste.liked),
+                    ("thumb_down", "Dislike", self.taste.disliked),
                 ):
                     button = ui.button(icon=icon, on_click=lambda into=into: self._judge(movie, into))
                     button.props("flat round dense").props["aria-label"] = f"{said} {movie.title}"
 
     def _network(self, found: list[Recommendation]) -> Network:
         """What the results share, with what was liked or among themselves; the wish leads to all of them."""
-        films = {self._id(key): title for key, title in self._taste.liked.items()}
+        films = {self._id(key): title for key, title in self.taste.liked.items()}
         network = Network()
         network.add([Node(film, title, "start") for film, title in films.items()], [])
-        results = [Node(self._id(movie.key), movie.title, "movies") for movie in found]
+        results = [Node(self._id(movie.key), movie.title, self._collections.movies) for movie in found]
         network.add(results, [])
-        if wish := self._taste.wish.strip():
+        if wish := self.taste.wish.strip():
             network.add([Node(WISH_NODE, wish, "start")], [Link(WISH_NODE, node.id, "by text") for node in results])
         shared = {reason.name for movie in found for reason in movie.shared[:REASONS_DRAWN]}
         names = shared or {genre for movie in found for genre in movie.facts["genres"]}
         bind_vars = {"movies": [*films, *(node.id for node in results)], "names": sorted(names)}
         rows = run_query(
-            self._services.database(), "movie_reason_links", {**bind_vars, "graph": MOVIE_COLLECTIONS.graph}
+            self._services.database(), "movie_reason_links", {**bind_vars, "graph": self._collections.graph}
         )
         things = [Node(row["id"], row["name"], kind_of(row["id"])) for row in rows]
         network.add(things, [Link(row["movie"], row["id"]) for row in rows])
@@ -226,12 +230,11 @@ class MoviesTab:
     async def _around(self, node_id: str) -> tuple[list[Node], list[Link]] | None:
         if node_id == WISH_NODE:
             return [], []
-        database, graph = self._services.database(), MOVIE_COLLECTIONS.graph
+        database, graph = self._services.database(), self._collections.graph
         return await answered(self._graph_errors, around, database, graph, node_id)
 
-    @staticmethod
-    def _id(key: str) -> str:
-        return f"{MOVIE_COLLECTIONS.movies}/{key}"
+    def _id(self, key: str) -> str:
+        return f"{self._collections.movies}/{key}"
 
 
 TAB = Tab("Movies", "movie", missing, lambda services: MoviesTab(services).build())

@@ -11,7 +11,7 @@ from nicegui import ui
 from nicegui.events import EChartPointClickEventArguments
 
 from workshop.demo.parts import elided
-from workshop.demo.theme import KIND_COLOURS, OTHER_COLOUR
+from workshop.demo.theme import OTHER_COLOUR, colour_of
 
 MOST_NODES = 150
 """More cannot be told apart."""
@@ -109,9 +109,7 @@ class Network:
                     "labelLayout": {"hideOverlap": True},
                     "lineStyle": {"color": OTHER_COLOUR, "opacity": 0.55},
                     "emphasis": {"focus": "adjacency"},
-                    "categories": [
-                        {"name": kind, "itemStyle": {"color": KIND_COLOURS.get(kind, OTHER_COLOUR)}} for kind in kinds
-                    ],
+                    "categories": [{"name": kind, "itemStyle": {"color": colour_of(kind)}} for kind in kinds],
                     "data": [
                         {
                             "id": node.id,

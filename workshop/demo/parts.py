@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from arango.database import StandardDatabase
 from nicegui import run, ui
 from nicegui.element import Element
 
 from workshop.demo.services import Services
-from workshop.errors import StoreSchemaError, WorkshopError, hint_for_here
-from workshop.store.connection import store_errors
-from workshop.store.queries import run_query
+from workshop.errors import WorkshopError, hint_for_here
+from workshop.recommend.connections import missing_vectors
+from workshop.recommend.recommendation import Reason, Recommendation
 
 Result = TypeVar("Result")
 
 TYPING_PAUSE_MS = 250
 SLIDING_PAUSE_SECONDS = 0.15
+REASONS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,67 @@ def bar(share: float, label: str) -> None:
         ui.element("div").style(f"width: {width:.1f}%")
 
 
+class Slider(ui.slider):
+    """A slider that stands where its reader moved it.
+
+    NiceGUI's own is put where the server heard of it last: on a slow way that is a step or more ago, and the next press
+    of a key goes on from there.
+    """
+
+    LOOPBACK = False
+
+
+def weight_slider(name: str, value: float, highest: float, moved: Callable[[float], Awaitable[None]]) -> ui.slider:
+    """A slider from 0 on for one weight of a recommender; ``moved`` is told where it stands."""
+    with ui.row().classes("items-center no-wrap gap-3").style("width: 19rem; max-width: 100%"):
+        said = name.replace("_", " ")
+        ui.label(said).classes("soft").style("width: 5.5rem")
+        slider = Slider(min=0, max=highest, step=highest / 40, value=value)
+        slider.props(f'label aria-label="Weight of {said}"').classes("grow")
+        slider.on_value_change(lambda event: moved(float(event.value)))
+    return slider
+
+
+def show_reasons(item: Recommendation) -> None:
+    """The parts of an item's score, heaviest first; the lighter ones unfold, and all of them add up to it."""
+    _reason_lines(item.reasons[:REASONS_SHOWN])
+    rest = item.reasons[REASONS_SHOWN:]
+    if not rest:
+        return
+    with ui.expansion(f"{len(rest)} more, together {sum(reason.weight for reason in rest):+.2f}") as more:
+        more.props("dense").classes("soft w-full")
+
+    def unfold() -> None:  # drawn when they are asked for: a film may share dozens of things
+        if not more.default_slot.children:
+            with more:
+                _reason_lines(rest)
+
+    more.on_value_change(unfold)
+
+
+def _reason_lines(reasons: Iterable[Reason]) -> None:
+    for reason in reasons:
+        ui.label(f"{reason.weight:+.2f}  {reason}").classes("soft wrap reason")
+
+
 async def answered(container: Element, call: Callable[..., Result], *arguments: Any, **options: Any) -> Result | None:
     """Await a blocking call of the library; its error is shown in ``container`` and gives None."""
+    return await newest_answered(lambda: True, container, call, *arguments, **options)
+
+
+async def newest_answered(
+    is_newest: Callable[[], bool], container: Element, call: Callable[..., Result], *arguments: Any, **options: Any
+) -> Result | None:
+    """As :func:`answered`, for a request of :class:`Latest`: None, and no error is shown, once a newer one began."""
     try:
-        return await in_thread(call, *arguments, **options)
+        answer = await in_thread(call, *arguments, **options)
     except WorkshopError as error:
-        container.clear()
-        with container:
-            alert(error)
+        if is_newest():
+            container.clear()
+            with container:
+                alert(error)
         return None
+    return answer if is_newest() else None
 
 
 # --- what is missing ------------------------------------------------------------------------------------------
@@ -140,23 +194,14 @@ def missing_models(services: Services, names: Iterable[str], remedy: str) -> lis
     ]
 
 
-def missing_vectors(services: Services, collection: str, remedy: str, *, products: bool = False) -> list[Missing]:
+def without_vectors(database: StandardDatabase, collection: str, remedy: str) -> list[Missing]:
     """The collection, if it is absent, empty or without embeddings.
 
     Raises:
         StoreError: the store does not answer.
     """
-    database = services.products_database if products else services.database()
-    where = f"database {database.name!r}"
-    with store_errors(f"look for collection {collection!r}"):
-        if not database.has_collection(collection) or not database.collection(collection).count():
-            return [Missing(f"Collection {collection!r} in {where} holds nothing yet.", remedy)]
-    try:
-        if run_query(database, "count_embedded", {"@collection": collection}):
-            return []
-    except StoreSchemaError:  # dropped this moment
-        pass
-    return [Missing(f"Collection {collection!r} in {where} has no embeddings yet.", remedy)]
+    what = missing_vectors(database, collection)
+    return [Missing(what, remedy)] if what else []
 
 
 async def show_missing(services: Services, found: list[Missing], again: Callable[[], Awaitable[None]]) -> None:

@@ -66,7 +66,10 @@ class ServerTab:
         """Draw it, and look each second for as long as the page is open."""
         with ui.column().classes("card gap-2"):
             heading("What the server does")
-            note(f"Triton at {self._services.triton.url}; every figure is of the last second, none is kept.")
+            note(
+                f"Triton at {self._services.triton.url}. Rates, times and batches are of the last second, of which the"
+                f" curves keep {LOOKS_KEPT}; answered and failed count from when a model was loaded."
+            )
             self._problem = ui.column().classes("w-full")
             self._chart = ui.echart(self._options(), renderer="svg").classes("network").style("height: 15rem")
             self._chart.props('role=img aria-label="Requests and latency of the last minute"')

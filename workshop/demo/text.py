@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from workshop.demo.parts import Missing, Tab, answered, bar, heading, missing_models, note
+from workshop.demo.parts import Latest, Missing, Tab, bar, heading, missing_models, newest_answered, note
 from workshop.demo.services import Services
 from workshop.errors import DataInvalidError
 from workshop.text.classifier import Classification, ZeroShotClassifier
@@ -61,12 +61,14 @@ async def build(services: Services) -> None:
         note("Enter in a field of one line does it too, and Ctrl+Enter in the text.")
     results = ui.column().classes("w-full gap-3").props("aria-live=polite")
 
+    latest = Latest()
+
     async def ask() -> None:
+        is_newest = latest.begin()  # Enter asks again while the button is off
+        given = (text.value or "", labels.value or "", template.value or "")
         button.disable()
         try:
-            answer = await answered(
-                results, classify, services, text.value or "", labels.value or "", template.value or ""
-            )
+            answer = await newest_answered(is_newest, results, classify, services, *given)
         finally:
             button.enable()
         if answer is None:

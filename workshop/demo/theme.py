@@ -65,6 +65,11 @@ body, .q-page-container, .nicegui-content { background: var(--paper); color: var
 """
 
 
+def colour_of(kind: str) -> str:
+    """Of a node by the collection it lies in; a prefix, as a catalogue of one's own has, changes nothing."""
+    return next((colour for name, colour in KIND_COLOURS.items() if kind.endswith(name)), OTHER_COLOUR)
+
+
 def apply() -> ui.dark_mode:
     """Dress the page that is being built; returns its switch of modes, which begins as the reader's system asks."""
     ui.add_css(_CSS)
