@@ -1,6 +1,7 @@
 """Embed the pending documents of a collection with Ray; a run that failed or was stopped is continued by the next.
 
 python scripts/embed_with_ray.py movies
+On a machine of a Ray cluster, with addresses of servers that all its machines reach:
 RAY_ADDRESS=head:6379 WORKSHOP_TRITON_ENDPOINTS=gpu1:8001,gpu2:8001 python scripts/embed_with_ray.py movies --workers 8
 """
 
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--database", help="default: the setting WORKSHOP_ARANGO_DATABASE")
     parser.add_argument("--model", default=SENTENCE_BERT.name, help="name of the served model (default: %(default)s)")
     parser.add_argument("--text", nargs="+", default=["title", "overview"], help="attributes that make up the text")
-    parser.add_argument("--workers", type=int, help="processes that ask Triton; default: two for each endpoint")
+    parser.add_argument("--workers", type=int, help="processes that ask Triton; default: one for each endpoint")
     parser.add_argument("--range", type=int, default=RANGE_DOCUMENTS, help="documents a block (default: %(default)s)")
     options = parser.parse_args(arguments)
     console = Console(soft_wrap=True)

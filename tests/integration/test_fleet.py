@@ -332,7 +332,7 @@ def test_service_times_are_measured_and_a_load_on_two_servers_is_predicted(serve
     assert min(asked) > 0.3 * sum(asked)
     alone = 1000 * (times.at(1, 0) + times.overhead)
     assert alone <= found.predicted.percentile(50) <= found.predicted.percentile(95)
-    assert found.error > -1
+    assert abs(found.error) < 1
     with (
         TritonClient("127.0.0.1:1", retries=0) as nobody,
         pytest.raises(InferenceError, match="a request of the measure"),
@@ -469,6 +469,17 @@ def test_a_probe_is_kept_whole_texts_too(tmp_path):
     (tmp_path / "other.npz").write_bytes(b"text")
     with pytest.raises(DataInvalidError, match=r"other\.npz is no probe"):
         Probe.load(tmp_path / "other.npz")
+
+
+def test_a_probe_that_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    bomb = tmp_path / "bomb.npz"
+    np.savez_compressed(bomb, **{"input:x": np.zeros(2**21, np.float32), "expected:y": X, "tolerance": 1.0})
+    assert bomb.stat().st_size < 2**16
+    assert Probe.load(bomb).inputs["x"].nbytes == 2**23
+    monkeypatch.setattr("workshop.scale.rollout.LARGEST_PROBE", 2**20)
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(DataInvalidError, match=r"bomb\.npz is no probe: it unpacks to 8,3.* bytes, at most 1,048,576"):
+        Probe.load(bomb)
 
 
 @pytest.mark.parametrize("backends", [[], [Backend("a;b")], [Backend("a", http=0)]])

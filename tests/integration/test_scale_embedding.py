@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import psutil
 import pytest
 import ray
-import tiny_text_models
 import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from movie_world import fresh_database
-from proxies import Relay
+from proxies import Relay, held
+from scale_world import (
+    DOCUMENTS,
+    LARGER_GRAPH,
+    SMALL_GRAPH,
+    TEXTS,
+    embedded_graph,
+    fresh_documents,
+    revisions,
+    sentence_servers,
+    stored,
+)
+from test_products_store import catalogue
 
 from workshop import stack
 from workshop.errors import NoHealthyEndpointError, StoreUnreachableError
+from workshop.files import is_sealed
 from workshop.graph.architecture import Architecture
 from workshop.graph.graphsage import GraphSAGE
 from workshop.graph.inference import infer_layerwise
 from workshop.graph.partition import partition_graph
 from workshop.graph.sampling import CSRGraph
+from workshop.recommend.product_graph import PRODUCTS, load_product_graph
 from workshop.scale.cluster import ray_cluster
 from workshop.scale.embedding import embed_with_ray
 from workshop.scale.layerwise import infer_on_ray
 from workshop.scale.patience import patiently
+from workshop.scale.products import embed_catalogue_on_ray
 from workshop.stack.private import private_settings
 from workshop.store.bulk import upsert
 from workshop.store.connection import connect
@@ -39,25 +55,16 @@ from workshop.store.pending import pending_pages, pending_scope
 from workshop.store.queries import stream_query
 from workshop.store.schema import ensure_collection
 from workshop.text.embedder import TextEmbedder
-from workshop.text.prepare import prepare_sentence_bert
 from workshop.text.signatures import SENTENCE_BERT
 from workshop.triton.artefact import served_sidecar
 from workshop.triton.client import TritonClient
 
-TEXTS = [f"{phrase} {number}" for number in range(100) for phrase in tiny_text_models.PHRASES]
-RANGE, DOCUMENTS = 40, "texts"
+RANGE = 40
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """Settings of a Triton that serves a tiny sentence model, and of a store."""
-    folder = tmp_path_factory.mktemp("scale")
-    model = tiny_text_models.save_sentence_model(folder / "hub", tiny_text_models.KINDS["cased"])
-    own = private_settings(
-        folder / "stack", model_repository=folder / "models", sentence_model=str(model), precision="fp32"
-    )
-    prepare_sentence_bert(own)
-    with stack.running(own, ["triton", "aqlite"], models=[SENTENCE_BERT.name]):
+    with sentence_servers(tmp_path_factory.mktemp("scale")) as own:
         yield own
         stack.down(own, ["aqlite"])  # a test has started it again, so that it is no longer the one of this block
 
@@ -93,26 +100,7 @@ def settings(served, relays):
 
 @pytest.fixture
 def documents(served):
-    """A fresh collection of texts without vectors, two of them empty."""
-    database = fresh_database(served, served.arango_database)
-    ensure_collection(database, DOCUMENTS, edge=False)
-    rows = [{"_key": f"t{number}", "title": text, "text_hash": number} for number, text in enumerate(TEXTS)]
-    upsert(database, DOCUMENTS, [*rows, {"_key": "blank", "title": " "}, {"_key": "none"}])
-    return database.collection(DOCUMENTS)
-
-
-def stored(collection, version):
-    """Every vector by the number of its text; each was made by the model of that version, of the present text."""
-    found = {}
-    for document in collection.all():
-        if "embedding" in document:
-            assert (document["embedding_model"], document["embedding_of"]) == (version, document["text_hash"])
-            found[document["text_hash"]] = document["embedding"]
-    return found
-
-
-def revisions(collection):
-    return {document["_key"]: document["_rev"] for document in collection.all()}
+    return fresh_documents(served)
 
 
 @contextmanager
@@ -219,6 +207,52 @@ def test_without_any_endpoint_the_run_ends_and_the_next_one_outlives_a_restart_o
     assert all(after[key] == before[key] for key in kept), "what was there is not written again"
 
 
+def test_readers_wait_for_an_endpoint_that_does_not_answer(cluster, settings, documents, version):
+    workers, range_documents, released = 2, 10, threading.Event()
+    ranges = -(-(len(TEXTS) + 2) // range_documents)
+    readings, blocks = [], []
+
+    def asked():
+        return b"ModelInfer" in endpoint.heard
+
+    def watch():
+        """Let the workers come to the endpoint, and the readers run ahead if they can; count, then let it answer."""
+        deadline = time.monotonic() + 60
+        while ranges_read(store) < workers and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for _ in range(5):
+            time.sleep(0.5)
+            readings.append(ranges_read(store))
+        readings.append(len(blocks))
+        released.set()
+
+    watcher = threading.Thread(target=watch)
+    with (
+        Relay(settings.arango_port) as store,
+        Relay(settings.triton_grpc_port, back=held(asked, released)) as endpoint,
+    ):
+        own = settings.model_copy(
+            update={"triton_endpoints": endpoint.url, "arango_port": int(store.url.split(":")[1])}
+        )
+        watcher.start()
+        try:
+            options = {"model_version": version, "range_documents": range_documents, "workers": workers}
+            report = embed_with_ray(own, DOCUMENTS, **options, on_block=blocks.append)
+        finally:
+            released.set()
+            watcher.join()
+        *read, stored_meanwhile = readings
+        assert read == [workers] * 5, "a worker reads the range that it embeds, and no other before that is done"
+        assert stored_meanwhile == 0
+        assert ranges_read(store) == ranges > 10 * workers
+    assert report.stored == len(stored(documents, version)) == len(TEXTS)
+
+
+def ranges_read(store):
+    """How many ranges of documents were asked for through a relay; each is one page."""
+    return store.heard.count(b"@text_attributes")
+
+
 def test_a_store_that_stays_away_is_named(served):
     gone = private_settings(served.stack_dir / "gone")
     with pytest.raises(StoreUnreachableError, match=str(gone.arango_port)):
@@ -246,12 +280,156 @@ def test_ranges_hold_every_pending_key_exactly_once(local_store, keys, size, don
 
 
 def test_partitions_on_ray_give_the_result_of_the_whole_graph(cluster):
-    torch.manual_seed(0)
-    model = GraphSAGE(Architecture(in_channels=6, hidden_channels=8, out_channels=3))
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(50, 6)).astype(np.float32)
-    csr = CSRGraph.from_edge_index(rng.integers(0, 50, (2, 300)), 50)
-    _, logits = infer_layerwise(model, torch.from_numpy(x), csr)
+    model, x, csr, logits = embedded_graph(*SMALL_GRAPH)
     found = infer_on_ray(model, x, partition_graph(csr, 4))
-    np.testing.assert_allclose(np.concatenate(found), logits.numpy(), atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(found), logits, atol=1e-6)
     assert model.training
+
+
+def test_a_worker_killed_in_the_middle_of_a_layer_changes_nothing(cluster):
+    model, x, csr, logits = embedded_graph(*LARGER_GRAPH)
+    killed, seen = [], []
+
+    def kill(done, total):
+        seen.append((done, total))
+        deadline = time.monotonic() + 20
+        while not killed and done < total and time.monotonic() < deadline:
+            killed.extend(worker.pid for worker in psutil.process_iter() if _computes_a_layer(worker))
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    found = infer_on_ray(model, x, partition_graph(csr, 8), progress=kill)
+    assert killed
+    assert seen[-1] == (24, 24)
+    np.testing.assert_allclose(np.concatenate(found), logits, atol=1e-4)
+
+
+def _computes_a_layer(process):
+    try:
+        return "ray::_layer" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+def die_in_the_middle(folder):
+    """Begin the layers, and with ten outputs there kill Ray's processes and this one, as when a machine is gone."""
+    model, x, csr, _ = embedded_graph(*LARGER_GRAPH)
+
+    def die(done, total):
+        if done >= 10:
+            for process in psutil.Process().children(recursive=True):
+                process.kill()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with ray_cluster(cpus=2):
+        infer_on_ray(model, x, partition_graph(csr, 8), folder=folder, progress=die)
+
+
+def sealed(folder):
+    """When each whole output was written."""
+    return {file: file.stat().st_mtime_ns for file in folder.glob("layer*.npy") if is_sealed(file)}
+
+
+def test_a_run_that_died_as_a_whole_is_continued_with_what_it_kept(cluster, tmp_path):
+    dying = multiprocessing.get_context("spawn").Process(target=die_in_the_middle, args=(tmp_path,))
+    dying.start()
+    dying.join()
+    assert dying.exitcode == -signal.SIGKILL
+    kept = sealed(tmp_path)
+    assert 10 <= len(kept) < 24
+
+    model, x, csr, logits = embedded_graph(*LARGER_GRAPH)
+    partitions, seen = partition_graph(csr, 8), []
+    found = infer_on_ray(model, x, partitions, folder=tmp_path, progress=lambda *counts: seen.append(counts))
+    np.testing.assert_allclose(np.concatenate(found), logits, atol=1e-4)
+    assert (seen[0], seen[-1]) == ((len(kept), 24), (24, 24)), "every layer needs all of the layer before here"
+    after = sealed(tmp_path)
+    assert len(after) == 24
+    assert all(after[file] == written for file, written in kept.items())
+
+    seen.clear()
+    again = infer_on_ray(model, x, partitions, folder=tmp_path, progress=lambda *counts: seen.append(counts))
+    assert seen == [(24, 24)]
+    np.testing.assert_array_equal(np.concatenate(again), np.concatenate(found))
+
+
+def test_files_of_others_are_not_taken_and_damaged_ones_are_made_anew(cluster, tmp_path):
+    model, x, csr, logits = embedded_graph(*SMALL_GRAPH)
+    partitions, began = partition_graph(csr, 4), []
+
+    def infer(model, x, partitions):
+        seen = []
+        found = infer_on_ray(model, x, partitions, folder=tmp_path, progress=lambda *counts: seen.append(counts))
+        began.append(seen[0])
+        return np.concatenate(found)
+
+    np.testing.assert_allclose(infer(model, x, partitions), logits, atol=1e-6)
+    ours = sealed(tmp_path)
+
+    others = [
+        (GraphSAGE(SMALL_GRAPH[0]), x, csr),
+        (model, x + 1, csr),
+        (model, x, CSRGraph(csr.indptr, 49 - csr.indices)),
+    ]
+    for its_model, its_x, its_csr in others:
+        expected = infer_layerwise(its_model, torch.from_numpy(its_x), its_csr)[1]
+        np.testing.assert_allclose(infer(its_model, its_x, partition_graph(its_csr, 4)), expected, atol=1e-5)
+    infer(model, x, partition_graph(csr, 3))
+    assert began == [(0, 12)] * 4 + [(0, 9)]
+    assert {file: written for file, written in sealed(tmp_path).items() if file in ours} == ours
+
+    flipped, cut, unsealed = (next(file for file in ours if f"layer3_part000{part}" in file.name) for part in range(3))
+    content = bytearray(flipped.read_bytes())
+    content[-1] ^= 1
+    flipped.write_bytes(content)
+    os.truncate(cut, 100)
+    unsealed.with_name(f"{unsealed.name}.sha256").unlink()
+    np.testing.assert_allclose(infer(model, x, partitions), logits, atol=1e-6)
+    assert began[-1] == (9, 12)
+    after = sealed(tmp_path)
+    assert {file for file, written in ours.items() if after[file] != written} == {flipped, cut, unsealed}
+
+
+def test_a_catalogue_embedded_on_ray_is_stored_once_and_what_is_pending_is_taken_from_the_files(
+    cluster, local_store, tmp_path
+):
+    products = catalogue()
+    database = fresh_database(local_store, "products_on_ray")
+    load_product_graph(database, products)
+    torch.manual_seed(0)
+    model = GraphSAGE(Architecture(in_channels=100, hidden_channels=32, out_channels=len(products.category_names)))
+    computed, stored = [], []
+
+    def embed(version):
+        computed.clear()
+        return embed_catalogue_on_ray(
+            database,
+            model,
+            products,
+            tmp_path,
+            parts=2,
+            model_version=version,
+            computed=lambda *counts: computed.append(counts),
+            progress=lambda *counts: stored.append(counts),
+        )
+
+    report = embed("graphsage@1")
+    assert (report.stored, report.already_there, stored) == (7, 0, [(7, 7)])
+    assert (computed[0], computed[-1]) == ((0, 6), (6, 6))
+    assert [done for done, _ in computed] == sorted(done for done, _ in computed)
+    csr = CSRGraph.from_edge_index(products.edge_index, 7)
+    embedding, logits = infer_layerwise(model, products.x, csr)
+    documents = [database.collection(PRODUCTS).get(key) for key in products.keys]
+    unit = torch.nn.functional.normalize(embedding)
+    np.testing.assert_allclose([document["embedding"] for document in documents], unit, atol=6e-4)
+    said = [products.category_names[category] for category in logits.argmax(dim=1)]
+    assert [document["predicted_category"] for document in documents] == said
+
+    again = embed("graphsage@1")
+    assert (again.stored, again.already_there, computed) == (0, 7, [])
+    assert [database.collection(PRODUCTS).get(key) for key in products.keys] == documents
+
+    upsert(database, PRODUCTS, [{"_key": "p3", "text_hash": "changed"}])
+    assert embed("graphsage@1").stored == 1
+    assert set(computed) == {(4, 6), (6, 6)}
+    assert embed("graphsage@2").stored == 7

@@ -13,6 +13,7 @@ from workshop.errors import SettingsError
 from workshop.scale import arithmetic
 from workshop.scale.arithmetic import CATALOGUES, Catalogue, servers_for
 from workshop.settings import PROJECT_ROOT
+from workshop.store.vector_index import cells
 
 SMALL = Catalogue("small", 6_000, 30_000, width=48)
 VECTORS = np.random.default_rng(0).standard_normal((SMALL.products, SMALL.width), dtype=np.float32)
@@ -65,6 +66,17 @@ def test_the_rate_of_two_cores_is_the_measured_one():
     results = json.loads((PROJECT_ROOT / "benchmarks/results.json").read_text())["results"]
     (measured,) = [one["value"] for one in results if one["id"] == "text_like_for_like"]
     assert measured / 2 < arithmetic.TWO_CORES < measured * 2
+
+
+@pytest.mark.parametrize(
+    ("vectors", "shards", "expected"),
+    [(4_800, 1, 320), (20_000, 1, 1_333), (50_625, 1, 3_375), (1_000_000, 1, 15_000), (1_000_000, 9, 5_000), (8, 9, 1)],
+)
+def test_an_index_gets_the_cells_that_the_page_says(vectors, shards, expected):
+    assert cells(vectors, shards) == expected
+    catalogue = Catalogue("any", vectors, 0)
+    if vectors / shards >= 50_625:  # from where on a cell has 15 vectors and more by the root too
+        assert catalogue.lists(shards) == expected
 
 
 def test_shards_cut_the_index_and_not_the_work_of_a_query():

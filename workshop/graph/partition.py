@@ -166,7 +166,7 @@ def infer_partitioned(
     check_cover(x, partitions)
     layers = len(model.convs) if layers is None else layers
     folder.mkdir(parents=True, exist_ok=True)
-    _begin_anew_unless(_fingerprint(model, x, partitions), folder)
+    _begin_anew_unless(fingerprint(model, x, partitions), folder)
     was_training = model.training
     model.eval()
     before = [x[partition.start : partition.stop] for partition in partitions]
@@ -178,7 +178,7 @@ def infer_partitioned(
                 if not file.exists():
                     halo = (before[owner][rows] for owner, rows in owners(partition.halo, partitions))
                     out = partition_layer(model, index, partition, before[position], halo, edges_per_batch)
-                    _save(file, out)
+                    save_vectors(file, out)
                 if progress:
                     progress(index * len(partitions) + position + 1, layers * len(partitions))
             before = [np.load(file, mmap_mode="r") for file in files]
@@ -196,8 +196,8 @@ def check_cover(x: np.ndarray, partitions: Sequence[Partition]) -> None:
         raise DataInvalidError(f"partitions begin at {starts[:-1]}, end at {ends[1:]}; expected all of {len(x)} nodes")
 
 
-def _fingerprint(model: GraphSAGE, x: np.ndarray, partitions: Sequence[Partition]) -> str:
-    """SHA-256 of all that decides the outputs."""
+def fingerprint(model: GraphSAGE, x: np.ndarray, partitions: Sequence[Partition]) -> str:
+    """SHA-256 of all that decides the outputs: weights, features, edges, and how they are cut."""
     digest = hashlib.sha256(json.dumps(asdict(model.architecture)).encode())
     for weights in model.state_dict().values():
         digest.update(weights.detach().cpu().contiguous().numpy())
@@ -208,16 +208,17 @@ def _fingerprint(model: GraphSAGE, x: np.ndarray, partitions: Sequence[Partition
     return digest.hexdigest()
 
 
-def _begin_anew_unless(fingerprint: str, folder: Path) -> None:
+def _begin_anew_unless(digest: str, folder: Path) -> None:
     """Remove the outputs of other inputs."""
     file = folder / FINGERPRINT_FILE
-    known = file.is_file() and json.loads(file.read_text(encoding="utf-8")) == {"sha256": fingerprint}
+    known = file.is_file() and json.loads(file.read_text(encoding="utf-8")) == {"sha256": digest}
     if not known:
         for output in folder.glob("layer*_part*.npy"):
             output.unlink()
-        write_text(file, json.dumps({"sha256": fingerprint}))
+        write_text(file, json.dumps({"sha256": digest}))
 
 
-def _save(file: Path, array: np.ndarray) -> None:
+def save_vectors(file: Path, array: np.ndarray) -> None:
+    """Write a ``.npy`` file that is whole or absent."""
     with replacing(file) as aside, aside.open("wb") as opened:
         np.save(opened, array)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from workshop.errors import SettingsError
 from workshop.scale.simulator import Deployment, ServiceTimes, replicas_needed
+from workshop.store.vector_index import LISTS_PER_ROOT
 
 FP32, FP16, INT8, INT64 = 4, 2, 1, 8
 STORED_DOUBLE = 9
@@ -23,8 +24,6 @@ EDGE_INDEX_ENTRY = 60
 """Bytes of an entry of the edge index, before RocksDB compresses it; an edge has one for each of its ends."""
 DOCUMENT = 1200
 """Bytes of a product without its vector: title, category, where its data come from, system attributes."""
-LISTS_PER_ROOT = 15
-"""Cells of an IVF index for each root of the number of vectors: the factor that ArangoDB's documentation gives."""
 TRAINING_PER_LIST = 39
 """Vectors below which FAISS warns that a cell has too little to learn from."""
 HNSW_LINKS = 32
@@ -33,7 +32,8 @@ PQ_BYTES = 48
 FEATURES, GRAPH_WIDTH = 100, 256
 """Width of a node's input to GraphSAGE and of its output, those of ogbn-products and of the workshop's model."""
 TWO_CORES = 300.0
-"""Sentences a second of the sentence model on two CPU cores in bf16, rounded from benchmarks/RESULTS.md."""
+"""Sentences a second of the sentence model on two CPU cores in bf16: between the slowest and the fastest of our runs of
+``text_like_for_like``, 200 and 400."""
 EXAMPLE_TIMES = ServiceTimes.fixed({1: 0.008, 8: 0.020, 32: 0.060}, overhead=0.001)
 """An example: batches of 1, 8 and 32 texts in 8, 20 and 60 ms, and a millisecond of network."""
 
@@ -182,7 +182,7 @@ def graph_table() -> str:
 
 def embedding_table(rates: tuple[float, ...] = (TWO_CORES, 3_000.0, 20_000.0)) -> str:
     """Hours of one device, by its rate."""
-    head = (f"{rates[0]:,.0f} texts/s (two cores, measured)", *(f"{rate:,.0f} texts/s" for rate in rates[1:]))
+    head = (f"{rates[0]:,.0f} texts/s (two cores)", *(f"{rate:,.0f} texts/s" for rate in rates[1:]))
     return _table(head, lambda one: tuple(_duration(one.embedding_hours(rate)) for rate in rates))
 
 

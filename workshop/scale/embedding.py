@@ -1,9 +1,10 @@
 """Embed a collection with Ray Data: read by ranges, embedded by Triton, written back, on any number of machines.
 
 Blocks of documents flow through stages that run at once: a range of pending documents is read, actors send the texts to
-the Triton endpoints, tasks write the vectors. Ray runs the reading in the actors, where it costs no copy. It starts a
-task only while what is under way fits into its bounded store, so that the slowest stage sets the pace (back-pressure)
-and memory does not grow with the collection.
+the Triton endpoints, tasks write the vectors. Ray runs the reading in the actors, where it costs no copy: a
+worker reads its next range when the last one is embedded. Ray starts a task only while what is under way fits into its
+bounded store, so that the slowest stage sets the pace (back-pressure). ``make bench BENCH=ray_vs_client`` measures how
+memory grows with the collection.
 
 What is done stands in the documents alone: the model, and the hash of the text, that each vector was made of. So a
 block may be run twice, as Ray does when a worker dies; a run may be stopped at any point; the next one continues with
@@ -54,8 +55,9 @@ from workshop.triton.client import TritonClient
 
 RANGE_DOCUMENTS = 1024
 """Pending documents in a range: enough that the start of a task does not count, few enough to lose with a worker."""
-WORKERS_PER_ENDPOINT = 2
-"""While one worker tokenises its next block, the other's requests keep the endpoint busy."""
+WORKERS_PER_ENDPOINT = 1
+"""One keeps an endpoint busy. Of two, more requests wait in Triton's queue at once, and its batcher (server 2.51) then
+spends a fifth of a core on them: on two cores an eighth to a sixth of the rate."""
 SHARE_OF_A_CORE = 0.25
 """What a task or worker asks of Ray: it waits for servers most of its time."""
 PATIENCE = 60.0
@@ -164,7 +166,7 @@ def embed_with_ray(
         equivalent_versions: vectors of these models are as good and stay.
         text_attributes: a document's text is these attributes, joined by ``". "``; absent and empty ones are left out.
         range_documents: pending documents in a block.
-        workers: processes that send texts to Triton; ``None``: two for each endpoint.
+        workers: processes that send texts to Triton; ``None``: one for each endpoint.
         patience: seconds that a worker waits for the store, or for an endpoint, to come back.
         request_timeout: seconds one request may take at one endpoint.
         on_block: called with every block that is stored.

@@ -12,6 +12,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ from workshop.triton.signature import ModelSignature
 
 CANDIDATE = "_candidate"
 """What the second name of a model adds to its own."""
+LARGEST_PROBE = 2**30
+"""Bytes of a probe's arrays, unpacked: what a server takes in one request is less."""
 _INPUT, _EXPECTED, _TOLERANCE = "input:", "expected:", "tolerance"
 
 
@@ -65,9 +68,13 @@ class Probe:
         """Read what :meth:`save` wrote.
 
         Raises:
-            DataInvalidError: the file is no probe.
+            DataInvalidError: the file is no probe, or unpacks to more than :data:`LARGEST_PROBE`.
         """
         try:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > LARGEST_PROBE:
+                raise ValueError(f"it unpacks to {unpacked:,} bytes, at most {LARGEST_PROBE:,} are read")
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             inputs, expected = (
@@ -75,7 +82,7 @@ class Probe:
                 for part in (_INPUT, _EXPECTED)
             )
             tolerance = float(arrays[_TOLERANCE])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataInvalidError(
                 f"{path} is no probe: {error}", hint="write it with Probe(...).save(path)"
             ) from error
