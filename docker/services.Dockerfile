@@ -1,4 +1,4 @@
-# The demo's image with the code and the tokenizers in it, for clusters: it runs the demo and the OpenAI-compatible API.
+# The demo's image with the code and the tokenizers in it, for clusters: it runs the demo and the API.
 # What it must not hold, the models' weights among it, stands in services.Dockerfile.dockerignore.
 #   docker compose --profile demo build demo
 #   docker build --file docker/services.Dockerfile --tag registry.example.org/workshop/services:0.1.0 .

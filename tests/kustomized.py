@@ -49,8 +49,8 @@ def find(resources: list[dict], kind: str, name: str) -> dict:
 
 
 def containers(resource: dict) -> list[dict]:
-    """The containers of a Deployment; none of another kind."""
-    return resource["spec"]["template"]["spec"]["containers"] if resource["kind"] == "Deployment" else []
+    """The containers of what has a template of pods; none of another kind."""
+    return resource.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
 
 
 def _rename(resource: dict, image: dict) -> None:

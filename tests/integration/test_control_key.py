@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 import requests
 from proxies import Relay
+from starlette.testclient import TestClient
 
 from workshop import stack
+from workshop.api.app import make_app
 from workshop.errors import ServingAuthError, SettingsError, StackError
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
+from workshop.text.generation.entries import generator_entries, write_entry
+from workshop.text.generation.hub import find_hub_model
 from workshop.triton.aio import AsyncTritonClient
 from workshop.triton.client import TritonClient
 
@@ -95,6 +100,25 @@ def test_a_stack_with_another_key_says_so_and_leaves_the_server_alone(guarded):
     assert requests.get(f"{url}/models/{MODEL}/ready", timeout=10).status_code == 200
     assert requests.post(f"{url}/repository/index", timeout=10).status_code == 403
     assert requests.post(f"{url}/repository/models/{MODEL}/unload", timeout=10).status_code == 403
+
+
+def test_the_api_lists_and_answers_without_the_key(guarded, folders):
+    """As on Kubernetes, where its pods are ready by ``/v1/models`` and the key is Triton's own."""
+    found = find_hub_model(str(folders["tiny-llama"]), "text-generation")
+    entries = generator_entries(found, guarded.data_dir)
+    with TritonClient.from_settings(guarded) as client, contextlib.ExitStack() as loaded:
+        for entry in entries:
+            write_entry(entry, guarded.model_repository)
+            client.load_model(entry.name)
+            loaded.callback(client.unload_model, entry.name)
+        with TestClient(make_app(guarded.model_copy(update={"triton_control_key": ""}))) as api:
+            assert [model["id"] for model in api.get("/v1/models").json()["data"]] == ["tiny-llama"]
+            asked = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+            answer = api.post("/v1/chat/completions", json={"model": "tiny-llama", **asked})
+            assert answer.status_code == 200, answer.text
+            refused = api.post("/v1/chat/completions", json={"model": "nobody", **asked})
+            assert refused.status_code == 404
+            assert "there are: tiny-llama" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("key", ["a:b", "a=b", "a b", "a,b"])

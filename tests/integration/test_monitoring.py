@@ -88,7 +88,8 @@ def prometheus(tmp_path, local_stack, local_store) -> Iterator[str]:
     config["rule_files"] = [str(FOLDER / "rules.yml")]
     config["global"]["scrape_interval"] = "1s"
     triton, store = config["scrape_configs"]
-    triton["static_configs"][0]["targets"] = [f"127.0.0.1:{local_stack.triton_metrics_port}"]
+    triton.pop("dns_sd_configs")  # no name server knows Compose's names here
+    triton["static_configs"] = [{"targets": [f"127.0.0.1:{local_stack.triton_metrics_port}"]}]
     store["static_configs"][0]["targets"] = [f"127.0.0.1:{local_store.arango_port}"]
     store["basic_auth"]["password_file"] = str(secret)
     path = tmp_path / "prometheus.yml"

@@ -37,9 +37,11 @@ def test_prometheus_asks_the_servers_of_the_compose_file_with_a_secret():
     config = yaml.safe_load(files["/etc/prometheus/prometheus.yml"].read_text())
     assert config["rule_files"] == ["/etc/prometheus/rules.yml"]
     assert files["/etc/prometheus/rules.yml"].is_file()
-    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
-    assert targets == {"triton": ["triton:8002"], "arangodb": ["arangodb:8529"]}
-    assert set(targets) <= set(SERVICES)
+    triton, store = config["scrape_configs"]
+    # by name, so that every server of a fleet is asked: a fixed target is whichever address comes first
+    assert triton["dns_sd_configs"] == [{"names": ["triton"], "type": "A", "port": 8002}]
+    assert store["static_configs"] == [{"targets": ["arangodb:8529"]}]
+    assert {triton["job_name"], store["job_name"]} == {"triton", "arangodb"} <= set(SERVICES)
     assert "--metrics-port=8002" in SERVICES["triton"]["command"]
     (secret,) = SERVICES["prometheus"]["secrets"]
     assert config["scrape_configs"][1]["basic_auth"]["password_file"] == f"/run/secrets/{secret}"
