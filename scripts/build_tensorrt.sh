@@ -7,7 +7,7 @@
 # for `scripts/sagemaker.py pack --core tensorrt`; name the endpoint's release by TENSORRT_IMAGE, for instance
 # nvcr.io/nvidia/tritonserver:24.09-py3.
 # The plan is built by trtexec inside Triton's own container, so that its TensorRT is the one that serves it. It is good
-# for this kind of GPU and this release only. --print shows the container's commands and runs none of them.
+# for this kind of GPU and this release only. --print shows the commands, and runs and writes nothing.
 # Variables: PYTHON (.venv/bin/python), TENSORRT_IMAGE (the image of docker-compose.yml), WORK (.data/tensorrt/MODEL).
 
 set -eu
@@ -25,14 +25,23 @@ esac
 work=${WORK:-.data/tensorrt/$model}
 
 contained() { # a command in the container, the work folder at /work
-    set -- docker run --rm --gpus all --volume "$(cd "$work" && pwd)":/work "$image" "$@"
-    if [ "$show" ]; then echo "$@"; else "$@"; fi
+    docker run --rm --gpus all --volume "$(cd "$work" && pwd)":/work "$image" "$@"
 }
 
-if [ -z "$show" ]; then
-    command -v docker >/dev/null || { echo "docker is not on the PATH: plans are built in $image" >&2; exit 1; }
-    command -v nvidia-smi >/dev/null || { echo "no nvidia-smi here: a plan is built on the GPU that serves it" >&2; exit 1; }
+if [ "$show" ]; then
+    case $work in /*) ;; *) work=$PWD/$work ;; esac
+    container="docker run --rm --gpus all --volume $work:/work $image $trtexec"
+    cat <<END
+$python scripts/tensorrt_plan.py prepare $model $work
+$container \$(cat $work/trtexec.arguments) --skipInference
+# then for each line NUMBER SHAPES INPUTS of $work/cases
+$container --loadEngine=/work/model.plan SHAPES INPUTS --iterations=1 --warmUp=0 --duration=0 --exportOutput=/work/answerNUMBER.json
+$python scripts/tensorrt_plan.py place $model $work --gpu GPU --tensorrt RELEASE
+END
+    exit 0
 fi
+command -v docker >/dev/null || { echo "docker is not on the PATH: plans are built in $image" >&2; exit 1; }
+command -v nvidia-smi >/dev/null || { echo "no nvidia-smi here: a plan is built on the GPU that serves it" >&2; exit 1; }
 
 "$python" scripts/tensorrt_plan.py prepare "$model" "$work"
 rm -f "$work"/model.plan "$work"/answer*.json
@@ -42,7 +51,6 @@ while read -r number shapes inputs; do
     contained "$trtexec" --loadEngine=/work/model.plan "$shapes" "$inputs" --iterations=1 --warmUp=0 --duration=0 \
         "--exportOutput=/work/answer$number.json" </dev/null
 done < "$work/cases"
-[ -z "$show" ] || exit 0
 
 gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)
 release=$(docker run --rm "$image" sh -c 'echo "${TRT_VERSION:-unknown}"')

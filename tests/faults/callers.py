@@ -1,4 +1,4 @@
-"""Callers that keep asking while something breaks, and waits for what a fault must lead to."""
+"""Callers that keep asking while something breaks."""
 
 from __future__ import annotations
 
@@ -83,18 +83,6 @@ def at_once(ask: Callable[[int], object], count: int) -> list[Call]:
     for thread in threads:
         thread.join()
     return calls
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Look again until ``condition`` holds.
-
-    Raises:
-        AssertionError: it did not within ``seconds``.
-    """
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.01)
 
 
 def chunks(items: list, size: int) -> Iterator[list]:

@@ -1,15 +1,12 @@
-"""Servers of their own for the fault cases, up again before each case, and a table of the cases at the end."""
+"""Servers of their own for the fault cases, up again before each case."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import served_models
 from arango.database import StandardDatabase
-from rich.console import Console
-from rich.table import Table
 
 from workshop import stack
 from workshop.settings import Settings
@@ -55,49 +52,3 @@ def database(store, request) -> Iterator[StandardDatabase]:
     yield connect(store, database=name)
     stack.up(store, ["aqlite"])  # where the case has ended it
     connect(store, database="_system").delete_database(name)
-
-
-# --- the table at the end -------------------------------------------------------------------------------------
-@dataclass
-class Outcome:
-    """How a case went."""
-
-    name: str
-    broken: str
-    expected: str
-    seconds: float = 0.0
-    result: str = "passed"
-
-
-_OUTCOMES = pytest.StashKey[dict[str, Outcome]]()
-
-
-def pytest_configure(config):
-    config.stash[_OUTCOMES] = {}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if mark := item.get_closest_marker("fault"):
-        name = item.name.removeprefix("test_").replace("_", " ")
-        outcome = item.config.stash[_OUTCOMES].setdefault(item.nodeid, Outcome(name, **mark.kwargs))
-        outcome.seconds += report.duration
-        if report.outcome != "passed":
-            outcome.result = report.outcome
-    return report
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    outcomes = config.stash[_OUTCOMES].values()
-    if not outcomes:
-        return
-    table = Table("case", "broken", "expected", "seconds", "result", title="Faults")
-    for one in outcomes:
-        table.add_row(one.name, one.broken, one.expected, f"{one.seconds:.1f}", one.result)
-    console = Console(width=160)
-    with console.capture() as capture:
-        console.print(table)
-    terminalreporter.write(f"\n{capture.get()}")
-    passed = sum(one.result == "passed" for one in outcomes)
-    terminalreporter.write_line(f"{passed} of {len(outcomes)} fault cases passed")

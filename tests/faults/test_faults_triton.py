@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,7 +18,8 @@ import numpy as np
 import psutil
 import pytest
 import served_models
-from callers import Callers, at_once, wait_for
+from callers import Callers, at_once
+from waiting import wait_for
 
 from workshop import stack
 from workshop.errors import (
@@ -92,22 +94,35 @@ def test_triton_is_killed_under_load(triton, client):
 
 @pytest.mark.fault(
     broken="kill -9 of one model's process while clients ask it and another model",
-    expected="the other model loses no call; its own calls end within 10 s by errors that say so; `up` replaces it",
+    expected="its calls end within 10 s by errors that say so; the other model loses none, unless the process died "
+    "holding a lock of the server's, which ends the server too; `up` brings back what is gone",
 )
 def test_a_model_process_is_killed_under_load(triton, client):
+    server = server_process(triton).pid
+
+    def noticed() -> bool:
+        status = stack.status(triton, ["triton"])[0]
+        return status.state == "stopped" or status.models.get("slow", "").startswith("DIED")
+
     with Callers(lambda _: sleep(client, 1), threads=2) as slow, Callers(lambda _: scaled(client), threads=2) as other:
         wait_for(lambda: slow.answered() > 20 and other.answered() > 20, "calls before the kill")
-        server = server_process(triton).pid
         model_process(triton, "slow").kill()
         wait_for(slow.errors, "a call that failed")
-        assert stack.status(triton, ["triton"])[0].models["slow"].startswith("DIED")
+        wait_for(noticed, "the end of the process, or of the server, in its status")
         stack.up(triton, ["triton"], models=served_models.NAMES)
         replaced = time.monotonic()
         wait_for(lambda: slow.answered(replaced) > 20, "calls answered after the model was loaded again")
-    assert not other.errors()
-    assert {type(error) for error in slow.errors()} <= {ModelNotReadyError, ModelNotFoundError}
-    assert max(call.seconds for call in slow.calls) < 10
-    assert server_process(triton).pid == server
+        wait_for(lambda: other.answered(replaced) > 20, "calls of the other model answered")
+    allowed = {ModelNotReadyError, ModelNotFoundError}
+    if server_process(triton).pid == server:
+        assert not other.errors()
+    else:  # about one kill in forty, and by nothing else
+        ended = stack.log_path(triton, "triton").with_suffix(".log.1").read_text(encoding="utf-8")
+        assert "boost::interprocess::lock_exception" in ended
+        allowed |= {ServerUnreachableError}
+        assert {type(error) for error in other.errors()} <= {ServerUnreachableError}
+    assert {type(error) for error in slow.errors()} <= allowed
+    assert max(call.seconds for call in [*slow.calls, *other.calls]) < 10
 
 
 @pytest.mark.fault(
@@ -175,6 +190,29 @@ def test_a_damaged_version_is_refused_and_rolled_back(triton, client):
     client.load_model("scale")
     assert scaled(client) == 1.0
     assert client.is_ready("scale", version="1")
+
+
+@pytest.mark.fault(
+    broken="the server starts anew while a model's newest version is a damaged file",
+    expected="the model is named as not loaded, though an older version is whole; others serve; without it, it loads",
+)
+@pytest.mark.long
+def test_a_damaged_version_is_there_at_a_restart(triton):
+    broken = served_models.write_version(triton.model_repository, 2, b"PK\x03\x04 half a file")
+    try:
+        stack.down(triton, ["triton"])
+        (status,) = stack.up(triton, ["triton"], models=served_models.NAMES)
+        assert re.search(r"^UNAVAILABLE: .*scale/2/model\.pt is not a TorchScript file", status.models["scale"])
+        assert {state for name, state in status.models.items() if name != "scale"} == {"READY"}
+        with TritonClient.from_settings(triton) as client:
+            with pytest.raises(ModelNotReadyError, match=r"scale/2/model\.pt is not a TorchScript file"):
+                scaled(client)
+            sleep(client, 1)
+            shutil.rmtree(broken)
+            client.load_model("scale")
+            assert scaled(client) == 1.0
+    finally:
+        shutil.rmtree(broken, ignore_errors=True)
 
 
 @pytest.mark.fault(

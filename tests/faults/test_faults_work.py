@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 import served_models
-from callers import wait_for
 from small_disk import on_small_disk
 from tiny_notebooks import write_index, write_notebook
+from waiting import wait_for
 
 from workshop import stack
 from workshop.errors import DumpError, ServerUnreachableError, StoreUnreachableError

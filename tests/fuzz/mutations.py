@@ -21,6 +21,10 @@ _TOKENS = (
 )  # fmt: skip
 
 
+class Hang(BaseException):
+    """A case takes too long. No Exception: readers turn some of those, TimeoutError too, into refusals of their own."""
+
+
 @dataclass(frozen=True)
 class Crash:
     """Bytes on which a reader raised what it should not, or hung."""
@@ -79,7 +83,7 @@ def problem(reader: Reader, data: bytes) -> str:
         reader.read(data)
     except reader.refusals as error:
         return "" if str(error) else f"{type(error).__name__} without a message"
-    except Exception as error:
+    except (Hang, Exception) as error:
         return f"{type(error).__name__}: {error}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -87,4 +91,4 @@ def problem(reader: Reader, data: bytes) -> str:
 
 
 def _too_long(_: int, __: FrameType | None) -> None:
-    raise TimeoutError(f"still reading after {LONGEST_SECONDS:.0f} s")
+    raise Hang(f"still reading after {LONGEST_SECONDS:.0f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -15,9 +16,10 @@ from PIL import Image
 
 from workshop.catalogue import SIGNATURES
 from workshop.data.documents import read_documents
-from workshop.data.movies import Movie
+from workshop.data.movies import Movie, read_catalogue
 from workshop.data.orders import read_orders
 from workshop.data.ratings import read_ratings
+from workshop.data.sentiment import read_reviews
 from workshop.errors import WorkshopError
 from workshop.store.dump import file_stem
 from workshop.store.restore import operations, read_dump
@@ -53,6 +55,8 @@ def all_readers(folder: Path) -> list[Reader]:
         Reader("sidecar of a model", (_sidecar(),), lambda data: _read_sidecar(folder, data)),
         Reader("table of orders", tuple(_ORDERS), lambda data: read_orders(io.BytesIO(data))),
         Reader("table of documents", tuple(_DOCUMENTS), lambda data: read_documents(io.BytesIO(data))),
+        Reader("tables of films", (_films(),), _read_films),
+        Reader("table of reviews", tuple(_REVIEWS), lambda data: read_reviews(io.BytesIO(data))),
         Reader("table of ratings", tuple(_ratings()), lambda data: read_ratings(io.BytesIO(data), _MOVIES)),
         Reader("text", tuple(_TEXTS), _text_reader()),
         Reader("picture", tuple(_pictures()), lambda data: decode(data, max_pixels=1_000_000), (PictureError,)),
@@ -167,6 +171,42 @@ _MOVIES = [
     )
     for number in range(35)
 ]
+
+
+_REVIEWS = (
+    b'text,rating,film\n"A fine, warm film",2.5,Film 1\nDull,-1,Film 2\nJohn Ford and Mary Smith shine,3,\n',
+    "text,rating\r\n\u00fcber,0\r\n\u4e2d\u6587,-4\r\n".encode(),
+)
+_CREDITS = b"\n--credits--\n"
+
+
+def _films() -> bytes:
+    """Both tables, which hold lists as JSON inside a cell, one after the other."""
+    named = json.dumps([{"id": 18, "name": "Drama"}, {"id": 35, "name": "Com\\u00f6die"}])
+    film = {
+        "id": "1", "title": "Film 1", "original_title": "Film", "overview": "A heist, in winter.",
+        "original_language": "en", "runtime": "90", "popularity": "1.5", "vote_average": "6", "vote_count": "9",
+        "release_date": "2000-02-03", "genres": named, "keywords": named, "production_companies": named,
+        "production_countries": json.dumps([{"iso_3166_1": "FR", "name": "France"}]),
+    }  # fmt: skip
+    cast = [{"id": number, "name": f"Actor {number}", "order": number, "character": "Ann"} for number in range(3)]
+    crew = [{"id": 9, "name": "Director", "job": "Director"}]
+    credit = {"movie_id": "1", "title": "Film 1", "cast": json.dumps(cast), "crew": json.dumps(crew)}
+    tables = []
+    for row in (film, credit):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, row)
+        writer.writeheader()
+        writer.writerows([row, {**row, next(iter(row)): "2", "title": "Film 2"}])
+        tables.append(text.getvalue().encode())
+    return _CREDITS.join(tables)
+
+
+def _read_films(data: bytes) -> object:
+    """Reads both tables; what was taken must be fit for the store, which keeps JSON in UTF-8."""
+    movies, _, credits = data.partition(_CREDITS)
+    found = read_catalogue(*(io.TextIOWrapper(io.BytesIO(part), "utf-8-sig", newline="") for part in (movies, credits)))
+    return orjson.dumps(found)
 
 
 def _ratings() -> list[bytes]:

@@ -136,11 +136,16 @@ def test_a_plan_of_the_endpoints_core_is_built_checked_and_packed(build, setting
         prepare_endpoint(settings, repository, "tensorrt")
 
 
-def test_commands_are_shown_without_docker(build, tmp_path):
+def test_commands_are_shown_without_docker_and_touch_nothing(build, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "model.plan").write_bytes(b"built before")
     result, log = build("--print")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("docker run --rm --gpus all") == 6
+    assert result.stdout.count("docker run --rm --gpus all") == 2
+    assert f"tensorrt_plan.py prepare sentence {tmp_path / 'work'}" in result.stdout
     assert not log.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "work"]
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["model.plan"]
 
 
 def test_shapes_beyond_the_signature_are_refused():

@@ -83,6 +83,26 @@ def test_failures_are_counted_by_kind_and_leave_the_latencies_alone():
     assert load.completed == load.latencies.get_total_count()
 
 
+@pytest.mark.parametrize(
+    "loop", [lambda send: closed_loop(send, 2, 0.3, warm_up=0), lambda send: open_loop(send, 200, 0.3, warm_up=0)]
+)
+def test_a_request_whose_sender_raises_is_counted_as_an_error(loop):
+    sent = 0
+
+    async def every_third_breaks(number: int) -> str:
+        nonlocal sent
+        sent += 1
+        await asyncio.sleep(0.001)
+        if number % 3 == 0:
+            raise ConnectionResetError("the server hung up")
+        return ""
+
+    load = asyncio.run(loop(every_third_breaks))
+    assert set(load.errors) == {"ConnectionResetError"}
+    assert load.error_share == pytest.approx(1 / 3, abs=0.05)
+    assert sent - 2 <= load.requests <= sent, "but for those under way when a closed loop ends, none is lost"
+
+
 def test_what_is_never_answered_is_counted_after_a_bounded_wait():
     async def never(_: int) -> str:
         await asyncio.Event().wait()
@@ -90,7 +110,7 @@ def test_what_is_never_answered_is_counted_after_a_bounded_wait():
 
     started = time.monotonic()
     load = asyncio.run(open_loop(never, 50, 0.3, warm_up=0, patience=0.2))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert load.completed == 0
     assert load.errors["unanswered"] > 0
     assert load.percentile(50) != load.percentile(50), "no answer has no latency"
@@ -98,11 +118,11 @@ def test_what_is_never_answered_is_counted_after_a_bounded_wait():
 
 def test_what_a_warm_up_answers_does_not_count():
     async def slow_at_first(number: int) -> str:
-        await asyncio.sleep(0.2 if number == 0 else 0.001)
+        await asyncio.sleep(2 if number == 0 else 0.001)
         return ""
 
-    load = asyncio.run(closed_loop(slow_at_first, 1, 0.3, warm_up=0.3))
-    assert load.percentile(100) < 150
+    load = asyncio.run(closed_loop(slow_at_first, 1, 0.3, warm_up=2.2))
+    assert load.percentile(100) < 1500
 
 
 def test_a_window_stays_open_for_a_slow_server_until_it_holds_some_answers():

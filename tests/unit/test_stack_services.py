@@ -1,5 +1,6 @@
 """How the settings become the two services, and which of them are started."""
 
+import re
 import stat
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from workshop import stack
 from workshop.errors import RepositoryError, SettingsError
-from workshop.settings import load_settings
+from workshop.settings import PROJECT_ROOT, Settings, load_settings
 from workshop.stack import sagemaker
 from workshop.stack.control import LOCAL_HOSTS, services_to_start
 from workshop.stack.store import stack_password, store_service
@@ -67,6 +68,32 @@ def test_a_server_that_cannot_be_kept_local_has_the_front_end_only_where_it_was_
     assert asked.open_ports == {8080}
     assert Path(asked.argv[0]) == find_triton().binary, "as it is, on its default address"
     assert "port 8080 of SageMaker is open to other machines" in caplog.text
+
+
+def test_the_ports_of_the_readmes_shell_win_over_those_of_the_file_that_compose_reads_too(tmp_path, monkeypatch):
+    fields = ("triton_http_port", "triton_grpc_port", "triton_metrics_port", "arango_port")
+    dotenv = {f"WORKSHOP_{name.upper()}": 9000 + place for place, name in enumerate(fields)}
+    (tmp_path / ".env").write_text("".join(f"{name}={port}\n" for name, port in dotenv.items()))
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    for name in (*dotenv, "WORKSHOP_SAGEMAKER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    places = {"stack_dir": tmp_path / "stack", "model_repository": tmp_path}
+
+    def ports():
+        settings = load_settings(**places)
+        return triton_service(settings, []).ports | {"store": store_service(settings).ports["http"]}
+
+    of_dotenv = ports()
+    assert [of_dotenv[name] for name in ("http", "grpc", "metrics", "store")] == list(dotenv.values())
+    (line,) = re.findall(
+        r"^export (WORKSHOP_TRITON_HTTP_PORT=.*)$", (PROJECT_ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    for word in line.split():
+        monkeypatch.setenv(*word.split("="))
+    of_shell = ports()
+    assert [of_shell[name] for name in ("http", "grpc", "metrics", "store")] == [8100, 8101, 8102, 8629]
+    defaults = {Settings.model_fields[name].default for name in fields}
+    assert not set(of_shell.values()) & (set(of_dotenv.values()) | defaults), "both at once"
 
 
 @pytest.mark.parametrize("ports", [{"triton_grpc_port": 8000}, {"triton_http_port": 0}, {"triton_http_port": 70000}])

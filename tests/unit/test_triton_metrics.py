@@ -1,11 +1,12 @@
 """Triton's metrics as totals and as rates."""
 
 import pytest
+from metrics_page import metrics_page
 
 from workshop.errors import ServerUnreachableError
 from workshop.settings import load_settings
 from workshop.stack.private import free_ports
-from workshop.triton.metrics import ModelCounts, fetch_counts, rates, read_counts
+from workshop.triton.metrics import ModelCounts, fetch_counts, rates, read_counts, server_gpus
 
 TEXT = """# HELP nv_inference_request_success Number of successful inference requests, all batch sizes
 # TYPE nv_inference_request_success counter
@@ -51,3 +52,22 @@ def test_a_server_without_metrics_is_an_error_that_says_where():
     (port,) = free_ports(1)
     with pytest.raises(ServerUnreachableError, match=f"no metrics of Triton at http://127.0.0.1:{port}/metrics"):
         fetch_counts(load_settings(triton_host="127.0.0.1", triton_metrics_port=port))
+
+
+GPU_LINES = """nv_gpu_utilization{gpu_uuid="GPU-1"} 0
+nv_gpu_utilization{gpu_uuid="GPU-2"} 0.4
+nv_gpu_memory_total_bytes{gpu_uuid="GPU-1"} 24146608128
+nv_gpu_memory_total_bytes{gpu_uuid="GPU-2"} 24146608128
+"""
+
+
+@pytest.mark.parametrize(("text", "gpus"), [(TEXT, 0), (TEXT + GPU_LINES, 2)], ids=["processor only", "two GPUs"])
+def test_the_metrics_say_how_many_gpus_a_server_has(tmp_path, text, gpus):
+    with metrics_page(text, tmp_path) as settings:
+        assert server_gpus(settings) == gpus
+
+
+def test_gpus_are_not_known_where_the_metrics_are_off_or_do_not_answer():
+    (port,) = free_ports(1)
+    assert server_gpus(load_settings(triton_host="127.0.0.1", triton_metrics_port=port)) is None
+    assert server_gpus(load_settings(triton_metrics_port=0)) is None

@@ -22,7 +22,10 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 
 Send = Callable[[int], Awaitable[str]]
-"""Sends request number ``n``, awaits the answer, and gives what went wrong in a word; empty when nothing did."""
+"""Sends request number ``n``, awaits the answer, and gives what went wrong in a word; empty when nothing did.
+
+An exception that it raises counts as an error too, by the name of its type.
+"""
 
 _LONGEST_US = 3600 * 1_000_000
 _DIGITS = 3
@@ -107,7 +110,7 @@ async def closed_loop(
         async def client() -> None:
             nonlocal used_before
             while is_open(sent := time.perf_counter()):
-                problem = await send(next(numbers))
+                problem = await _problem(send, next(numbers))
                 answered = time.perf_counter()
                 if answered >= begin and is_open(answered):
                     used_now = time.process_time()
@@ -146,7 +149,7 @@ async def open_loop(
 
     async def request(number: int, due: float, counts: bool) -> None:
         try:
-            problem = await send(number)
+            problem = await _problem(send, number)
         except asyncio.CancelledError:  # its answer was awaited long enough
             problem = "unanswered"
         if counts:
@@ -169,6 +172,14 @@ async def open_loop(
                 task.cancel()
             await asyncio.gather(*late)
     return load
+
+
+async def _problem(send: Send, number: int) -> str:
+    """What went wrong with a request, raised or given; a request whose sender fails is a failed request."""
+    try:
+        return await send(number)
+    except Exception as error:
+        return type(error).__name__
 
 
 def _poisson(rate: float, seconds: float, seed: int) -> np.ndarray:

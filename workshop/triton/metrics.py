@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 READ_SECONDS = 3.0
 _SAMPLE = re.compile(r"^nv_inference_(\w+)\{([^}]*)\} (\S+)", re.MULTILINE)
 _MODEL = re.compile(r'model="([^"]*)"')
+_GPU = re.compile(r'^nv_gpu_\w+\{[^}]*gpu_uuid="([^"]+)"', re.MULTILINE)
 _MICRO = 1e-6
 
 
@@ -94,17 +95,33 @@ def fetch_counts(settings: Settings, *, timeout: float = READ_SECONDS) -> dict[s
         ServerUnreachableError: nothing answers at the metrics port.
         InferenceError: something answers that has no metrics.
     """
+    return read_counts(_page(settings, timeout))
+
+
+def server_gpus(settings: Settings, *, timeout: float = READ_SECONDS) -> int | None:
+    """How many GPUs the server has that the settings name; ``None`` where its metrics cannot be asked.
+
+    Triton counts those that it was given and that NVIDIA's DCGM sees, as in NVIDIA's containers.
+    """
+    if not settings.triton_metrics_port:
+        return None
+    try:
+        return len(set(_GPU.findall(_page(settings, timeout))))
+    except (InferenceError, ServerUnreachableError):
+        return None
+
+
+def _page(settings: Settings, timeout: float) -> str:
     address = f"http://{settings.triton_host}:{settings.triton_metrics_port}/metrics"
     try:
         with urllib.request.urlopen(address, timeout=timeout) as answer:
-            text = answer.read().decode("utf-8", "replace")
+            return answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
         raise InferenceError(f"{address} answered {error.code}", hint="check WORKSHOP_TRITON_METRICS_PORT") from error
     except OSError as error:
         raise ServerUnreachableError(
             f"no metrics of Triton at {address}: {error}", hint="make up; the port is WORKSHOP_TRITON_METRICS_PORT"
         ) from error
-    return read_counts(text)
 
 
 def rates(before: Mapping[str, ModelCounts], after: Mapping[str, ModelCounts], seconds: float) -> dict[str, ModelRates]:

@@ -58,7 +58,8 @@ class TritonPythonModel(ArrayModel):
         """
         config, path = self.configure(args, "model.onnx")
         try:
-            providers = choose_providers(args["model_instance_kind"], args["model_instance_device_id"])
+            kind, device_id = args["model_instance_kind"], args["model_instance_device_id"]
+            providers = [*accelerators(config, kind, device_id), *choose_providers(kind, device_id)]
             self.session = load_session(path, session_options(config), providers)
             self.inputs = _configured("input", config, self.session.get_inputs(), complete=True)
             self.outputs = _configured("output", config, self.session.get_outputs(), complete=False)
@@ -86,6 +87,33 @@ def choose_providers(kind: str, device_id: str) -> list[Any]:
         pb_utils.Logger.log_warn("the instance was placed on a GPU, but this onnxruntime has no CUDA: using the CPU")
         return [cpu]
     return [("CUDAExecutionProvider", {"device_id": int(device_id)}), cpu]
+
+
+def accelerators(config: dict[str, Any], kind: str, device_id: str) -> list[Any]:
+    """TensorRT's provider where the configuration asks for it as accelerator on a GPU.
+
+    The native backend leaves an accelerator out on other devices. Here that is an error: a model that is called
+    accelerated would be measured without.
+
+    Raises:
+        ValueError: the instance is on no GPU, this ONNX Runtime lacks the provider, or the accelerator is another one.
+    """
+    wanted = (config.get("optimization") or {}).get("execution_accelerators") or {}
+    chosen: list[Any] = []
+    for accelerator in wanted.get("gpu_execution_accelerator") or []:
+        if accelerator["name"] != "tensorrt":
+            raise ValueError(f"GPU accelerator {accelerator['name']!r} is not known here, only 'tensorrt' is")
+        if kind.removeprefix("KIND_") != "GPU":
+            raise ValueError("the configuration asks for TensorRT as accelerator, and the instance is on no GPU")
+        if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+            version = onnxruntime.__version__
+            raise ValueError(f"the configuration asks for TensorRT as accelerator, which onnxruntime {version} lacks")
+        given = accelerator.get("parameters") or {}
+        options = {"device_id": int(device_id), "trt_fp16_enable": given.get("precision_mode") == "FP16"}
+        if "max_workspace_size_bytes" in given:
+            options["trt_max_workspace_size"] = int(given["max_workspace_size_bytes"])
+        chosen.append(("TensorrtExecutionProvider", options))
+    return chosen
 
 
 def session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:

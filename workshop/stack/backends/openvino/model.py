@@ -100,7 +100,7 @@ def compile_model(path: Path, how: dict[str, Any]) -> Any:
         ValueError: OpenVINO is not installed, or the file is missing or not a model; the message names it.
     """
     if openvino is None:
-        raise ValueError("the package openvino is not installed: pip install '.[openvino]'")
+        raise ValueError("the package openvino is not installed: pip install openvino")
     if not path.is_file():
         raise ValueError(f"no file {path}")
     try:
