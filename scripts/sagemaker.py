@@ -5,7 +5,7 @@
     python scripts/sagemaker.py deploy films --role ROLE_ARN --bucket BUCKET --accounts accounts.json \\
         --triton 24.09-py3 --instance-type ml.g5.xlarge --dry-run
     python scripts/sagemaker.py invoke films "a heist that goes wrong"
-    python scripts/sagemaker.py delete films
+    python scripts/sagemaker.py delete films --bucket BUCKET
 
 An endpoint costs money for every hour that it is there, asked or not. Credentials and region come from boto3's usual
 places. Exit status: 0 when all is well, 1 on errors, 2 when asked wrongly, 3 when there is no such endpoint, 130 when
@@ -28,7 +28,15 @@ from workshop.errors import SettingsError, WorkshopError, print_error
 from workshop.sagemaker import endpoint
 from workshop.sagemaker.archive import SINGLE_MODEL_FILE, Archive, pack, read_archive, unpack
 from workshop.sagemaker.aws import Aws, DryRun, Preview, partition_domain
-from workshop.sagemaker.deployment import Deployment, Scaling, cost_text, image_uri
+from workshop.sagemaker.deployment import (
+    PREFIX,
+    Deployment,
+    Scaling,
+    archive_folder,
+    cost_text,
+    delete_command,
+    image_uri,
+)
 from workshop.sagemaker.front_end import FrontEnd
 from workshop.sagemaker.payload import JSON_TYPE, Payload, decode
 from workshop.sagemaker.relay import local_runtime
@@ -48,7 +56,10 @@ def main(argv: list[str] | None = None) -> int:
         print_error(error)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here, `delete` removes what is there", file=sys.stderr)
+        way_on = "interrupted; the same command goes on from here"
+        if options.run is run_deploy:
+            way_on += f", {delete_command(options.name, options.bucket, options.prefix)} removes what is there"
+        print(way_on, file=sys.stderr)
         return INTERRUPTED
 
 
@@ -92,6 +103,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     command.set_defaults(run=run_status)
 
     command = commands.add_parser("delete", parents=[named], help="remove an endpoint and all that was made for it")
+    command.add_argument("--bucket", help="look there for archives of a deployment interrupted before it made a model")
+    command.add_argument("--prefix", default=PREFIX, help="of their keys (default %(default)s)")
     command.add_argument("--dry-run", action="store_true", help="look, and show the calls that would change something")
     command.set_defaults(run=run_delete)
 
@@ -110,7 +123,7 @@ def add_deployment(command: argparse.ArgumentParser) -> None:
     command.add_argument("--archive", type=Path, default=default_archive(), help="default %(default)s")
     command.add_argument("--role", required=True, help="ARN of the role that the endpoint runs as")
     command.add_argument("--bucket", required=True, help="S3 bucket for the archive")
-    command.add_argument("--prefix", default="triton", help="of its key (default %(default)s)")
+    command.add_argument("--prefix", default=PREFIX, help="of its key (default %(default)s)")
     command.add_argument("--image", help="URI of the Triton container, instead of --accounts and --triton")
     command.add_argument("--accounts", type=Path, help='JSON: {"region": "account of AWS\'s registry there"}')
     command.add_argument("--triton", metavar="TAG", help="of AWS's Triton container, 24.09-py3 for instance")
@@ -123,7 +136,7 @@ def add_deployment(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tag", nargs="*", default=[], metavar="KEY=VALUE", help="tags of all parts")
     command.add_argument("--price-per-hour", type=float, help="of one instance, to see what it costs")
     command.add_argument("--timeout", type=float, default=1800, help="seconds to wait for it (default 1800)")
-    command.add_argument("--dry-run", action="store_true", help="show every call, make none; needs no credentials")
+    command.add_argument("--dry-run", action="store_true", help="look, and show the calls that would change something")
 
 
 def default_archive() -> Path:
@@ -177,7 +190,13 @@ def until_interrupted() -> None:
 
 def run_deploy(options: argparse.Namespace) -> int:
     """Bring an endpoint into service, or show how."""
-    aws = DryRun(print) if options.dry_run else Aws(options.region, options.profile)
+    aws = Aws(options.region, options.profile)
+    sent = "changed"
+    if options.dry_run and aws.has_credentials:
+        aws = Preview(print, options.region, options.profile)
+    elif options.dry_run:
+        print("no AWS credentials are here: the calls are those for an empty account")
+        aws, sent = DryRun(print), "sent"
     deployment = described(options)
     patience = endpoint.Patience(seconds=options.timeout)
     endpoint.deploy(aws, deployment, lambda line: print(line, flush=True), patience)
@@ -185,7 +204,7 @@ def run_deploy(options: argparse.Namespace) -> int:
     if deployment.multi_model:
         print(f"requests name the archive: --target-model {deployment.target}")
     if options.dry_run:
-        print("nothing was sent")
+        print(f"nothing was {sent}")
     return 0
 
 
@@ -274,7 +293,8 @@ def run_delete(options: argparse.Namespace) -> int:
     """Remove an endpoint, or show how."""
     place = {"region": options.region, "profile": options.profile}
     aws = Preview(print, **place) if options.dry_run else Aws(**place)
-    if endpoint.delete(aws, options.name, lambda line: print(line, flush=True)):
+    archives = (options.bucket, archive_folder(options.prefix, options.name)) if options.bucket else None
+    if endpoint.delete(aws, options.name, lambda line: print(line, flush=True), archives=archives):
         return 0
     print(f"nothing of {options.name} is there")
     return MISSING

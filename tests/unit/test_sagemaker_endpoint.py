@@ -211,11 +211,9 @@ def test_an_endpoint_that_takes_too_long_is_given_up(account, archive):
         account.backend.endpoints["films"].endpoint_status = "Creating"
 
     account.fail["CreateEndpoint"] = hang
-    clock = iter(range(0, 1000, 7))
-    patience = endpoint.Patience(seconds=60, every=1, sleep=lambda seconds: None, clock=lambda: float(next(clock)))
     lines = []
     with pytest.raises(EndpointFailedError, match=r"Creating after 63 s"):
-        endpoint.deploy(account, deployment(archive), lines.append, patience)
+        endpoint.deploy(account, deployment(archive), lines.append, impatient())
     assert sum("Creating" in line for line in lines) == 1, "a status is reported once"
     assert left(account) == NOTHING
 
@@ -250,7 +248,157 @@ def test_an_update_that_sagemaker_took_back_fails_and_the_first_goes_on(account,
     account.fail["UpdateEndpoint"] = take_back
     with pytest.raises(EndpointFailedError, match="went back to what it served before"):
         deploy(account, deployment(archive, environment={"LEVEL": "2"}))
-    assert {**left(account), "objects": before["objects"]} == before
+    assert left(account) == before
+
+
+CHANGES = {
+    "environment": {"environment": {"LEVEL": "2"}},
+    "instance type": {"instance_type": "ml.g4dn.2xlarge"},
+    "image": {"image": IMAGE.replace("24.09", "24.08")},
+    "role": {"role": f"{ROLE}-2"},
+}
+several = pytest.mark.parametrize("multi_model", [False, True], ids=["one archive", "several archives"])
+changed = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+
+
+@several
+@changed
+def test_the_same_archive_served_otherwise_stays_in_the_bucket(account, archive, change, multi_model):
+    deploy(account, deployment(archive, multi_model=multi_model))
+    second = deployment(archive, multi_model=multi_model, **change)
+    deploy(account, second)
+    found = left(account)
+    assert found["configurations"] == found["models"] == [second.part_name]
+    assert found["objects"] == [second.key]
+    assert endpoint.delete(account, "films", lambda line: None, AT_ONCE)
+    assert left(account) == NOTHING
+
+
+@several
+@changed
+@pytest.mark.parametrize("step", ["CreateModel", "CreateEndpointConfig", "UpdateEndpoint"])
+def test_a_change_that_fails_takes_nothing_from_what_serves(account, archive, change, multi_model, step):
+    deploy(account, deployment(archive, multi_model=multi_model))
+    before = left(account)
+    account.fail[step] = refused("ResourceLimitExceeded")
+    with pytest.raises(AwsQuotaError):
+        deploy(account, deployment(archive, multi_model=multi_model, **change))
+    assert left(account) == before
+
+
+def another(archive, text="# another model\n"):
+    """The archive of the fixture with other contents."""
+    (archive.path.parent / "models" / "model" / "1" / "model.py").write_text(text)
+    return pack(archive.path.parent / "models", archive.path.parent / "another.tar.gz")
+
+
+@several
+def test_another_archive_that_fails_to_take_over_is_removed_again(account, archive, multi_model):
+    deploy(account, deployment(archive, multi_model=multi_model))
+    before = left(account)
+    account.fail["UpdateEndpoint"] = refused("ResourceLimitExceeded")
+    with pytest.raises(AwsQuotaError):
+        deploy(account, deployment(another(archive), multi_model=multi_model, environment={"LEVEL": "2"}))
+    assert left(account) == before
+
+
+def impatient():
+    clock = iter(range(0, 1000, 7))
+    return endpoint.Patience(seconds=60, every=1, sleep=lambda seconds: None, clock=lambda: float(next(clock)))
+
+
+@pytest.mark.parametrize("shown", ["the new", "the old"], ids="shows {} configuration".format)
+def test_an_update_that_takes_too_long_is_left_to_go_on(account, archive, shown):
+    first, second = deployment(archive), deployment(another(archive))
+    deploy(account, first)
+    served = account.backend.endpoints["films"]
+
+    def hang():
+        served.endpoint_status = "Updating"
+        served.endpoint_config_name = second.part_name if shown == "the new" else first.part_name
+
+    account.fail["UpdateEndpoint"] = hang
+    with pytest.raises(EndpointFailedError, match=r"Updating after 63 s(?s:.*)Nothing was undone(?s:.*)same command"):
+        endpoint.deploy(account, second, lambda line: None, impatient())
+    assert left(account)["objects"] == sorted([first.key, second.key])
+    assert left(account)["models"] == sorted([first.part_name, second.part_name])
+
+    def arrive(seconds):
+        served.endpoint_status, served.endpoint_config_name = "InService", second.part_name
+
+    account.fail.clear()
+    made = len(account.changes)
+    endpoint.deploy(account, second, lambda line: None, endpoint.Patience(seconds=60, every=1, sleep=arrive))
+    found = left(account)
+    assert found["configurations"] == found["models"] == [second.part_name]
+    assert found["objects"] == [second.key]
+    assert not {"UpdateEndpoint", "PutObject"} & set(account.changes[made:])
+
+
+def test_a_look_that_fails_during_an_update_undoes_nothing(account, archive):
+    deploy(account, deployment(archive))
+    second = deployment(another(archive))
+    account.fail["UpdateEndpoint"] = lambda: account.fail.update(DescribeEndpoint=refused("ExpiredToken"))
+    with pytest.raises(AwsCredentialsError, match="Nothing was undone"):
+        deploy(account, second)
+    assert second.key in left(account)["objects"]
+    assert second.part_name in left(account)["models"]
+
+
+def test_an_endpoint_that_serves_the_new_keeps_it_when_scaling_fails(account, archive):
+    deploy(account, deployment(archive))
+    second = deployment(another(archive), scaling=Scaling(1, 2, 60))
+    account.fail["PutScalingPolicy"] = refused("ValidationException")
+    with pytest.raises(AwsRefusedError):
+        deploy(account, second)
+    assert second.key in left(account)["objects"]
+    assert left(account)["scaling"] == []
+    account.fail.clear()
+    deploy(account, second)
+    assert left(account)["objects"] == [second.key]
+
+
+def test_a_change_under_way_is_waited_for_before_the_next(account, archive):
+    deploy(account, deployment(archive))
+    served = account.backend.endpoints["films"]
+    served.endpoint_status = "Updating"
+    asked = []
+
+    def arrive(seconds):
+        asked.append(account.changes.count("UpdateEndpoint"))
+        served.endpoint_status = "InService"
+
+    second = deployment(archive, environment={"LEVEL": "2"})
+    patience = endpoint.Patience(seconds=60, every=1, sleep=arrive)
+    lines = []
+    endpoint.deploy(account, second, lines.append, patience)
+    assert asked == [0], "SageMaker refuses an update during another"
+    assert any("a change of it is under way: Updating" in line for line in lines)
+    assert served.endpoint_config_name == second.part_name
+
+
+def test_an_interrupted_upload_can_be_deleted_instead(account, archive):
+    wanted = deployment(archive)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    account.fail["PutObject"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        deploy(account, wanted)
+    account.client("s3").put_object(Bucket=BUCKET, Key=f"{wanted.folder}/notes.txt", Body=b"someone's")
+    assert endpoint.delete(account, "films", lambda line: None, AT_ONCE, (wanted.bucket, wanted.folder))
+    assert left(account) == {**NOTHING, "objects": [f"{wanted.folder}/notes.txt"]}
+    assert not endpoint.delete(account, "films", lambda line: None, AT_ONCE, (wanted.bucket, wanted.folder))
+
+
+def test_an_upload_interrupted_beside_a_serving_endpoint_is_found_without_the_bucket(account, archive):
+    deploy(account, deployment(archive))
+    account.fail["CreateModel"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        deploy(account, deployment(another(archive)))
+    assert endpoint.delete(account, "films", lambda line: None, AT_ONCE)
+    assert left(account) == NOTHING
 
 
 def test_an_endpoint_of_someone_else_is_left_alone(account, archive):
@@ -349,7 +497,7 @@ def test_a_dry_run_shows_every_call_in_order_with_arguments_that_the_services_ta
     assert [operation for _, operation, _ in dry.calls] == [
         *("DescribeEndpoint", "HeadObject", "PutObject"),
         *("DescribeModel", "CreateModel", "DescribeEndpointConfig", "CreateEndpointConfig", "CreateEndpoint"),
-        *("RegisterScalableTarget", "PutScalingPolicy"),
+        *("RegisterScalableTarget", "PutScalingPolicy", "ListEndpointConfigs", "ListModels"),
     ]
     arguments = {operation: given for _, operation, given in dry.calls}
     assert arguments["CreateModel"]["EnableNetworkIsolation"] is True
@@ -425,7 +573,25 @@ def test_the_command_shows_a_dry_run_without_credentials(archive, tmp_path):
     assert shown.returncode == 0, shown.stderr
     assert "444455556666.dkr.ecr.cn-north-1.amazonaws.com.cn/sagemaker-tritonserver:24.09-py3" in shown.stdout
     assert "730 USD a month" in shown.stdout
+    assert shown.stdout.splitlines()[0] == "no AWS credentials are here: the calls are those for an empty account"
     assert shown.stdout.splitlines()[-1] == "nothing was sent"
+
+
+def test_a_dry_run_with_credentials_shows_what_changes_in_the_account(account, archive, tmp_path, monkeypatch, capsys):
+    first = deployment(archive)
+    deploy(account, first)
+    before = left(account)
+    monkeypatch.setattr(command, "Preview", lambda show, *places: Preview(show, REGION, client=CLIENTS.__getitem__))
+    given = [*arguments(archive, tmp_path), "--region", REGION, "--env", "LEVEL=2", "--dry-run"]
+    assert command.main(given) == 0
+    said = capsys.readouterr().out
+    assert "empty account" not in said
+    for call in ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint", "DeleteEndpointConfig", "DeleteModel"):
+        assert f"sagemaker {call} {{" in said
+    for call in ("PutObject", "DeleteObject", "CreateEndpoint"):
+        assert f" {call} {{" not in said
+    assert said.splitlines()[-1] == "nothing was changed"
+    assert left(account) == before
 
 
 def test_the_command_makes_shows_and_removes_an_endpoint(account, archive, tmp_path, monkeypatch, capsys):
@@ -448,7 +614,13 @@ def test_the_command_names_errors_and_interrupts(account, archive, tmp_path, mon
     given = [*arguments(archive, tmp_path), "--region", REGION]
     account.fail["CreateModel"] = KeyboardInterrupt()
     assert command.main(given) == command.INTERRUPTED
-    assert "the same command goes on from here" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the same command goes on from here" in said
+    assert f"delete films --bucket {BUCKET} removes what is there" in said
+    assert left(account)["objects"]
+    assert command.main(["delete", "films", "--bucket", BUCKET]) == 0
+    assert left(account) == NOTHING
+    capsys.readouterr()
     account.fail["CreateModel"] = refused("ResourceLimitExceeded")
     assert command.main(given) == 1
     assert capsys.readouterr().err.startswith("AwsQuotaError: ")

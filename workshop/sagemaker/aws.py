@@ -113,6 +113,18 @@ class Aws:
         """The region in use, empty where none is known."""
         return self._region or boto3.Session(profile_name=self._profile or None).region_name or ""
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there are any, valid or not.
+
+        Raises:
+            AwsCredentialsError: the profile is not there, or cannot be read.
+        """
+        try:
+            return boto3.Session(profile_name=self._profile or None).get_credentials() is not None
+        except _NO_CREDENTIALS as error:
+            raise AwsCredentialsError(f"no AWS credentials: {error}", hint=CREDENTIALS_HINT) from error
+
     def _connect(self, service: str) -> Any:
         session = boto3.Session(profile_name=self._profile or None, region_name=self._region or None)
         return session.client(service, config=Config(retries={"mode": "standard"}, connect_timeout=10))

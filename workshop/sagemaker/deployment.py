@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from workshop.errors import SettingsError
 from workshop.sagemaker.archive import DEFAULT_MODEL_VARIABLE, SINGLE_MODEL_FILE, Archive
 
 VARIANT = "AllTraffic"
+PREFIX = "triton"
+"""Of the keys of archives in a bucket."""
 OWNER_TAG = "graph-triton-workshop"
 SCALABLE_DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 LONGEST_NAME = 52
@@ -21,6 +24,8 @@ LONGEST_NAME = 52
 HOURS_A_MONTH = 730
 _NAME = re.compile(r"^[A-Za-z0-9](-*[A-Za-z0-9])*$")
 _PART = re.compile(r"^(?P<endpoint>.+)-[0-9a-f]{10}$")
+_DATA_URL = re.compile(rf"s3://([^/]+)/(.+)/(?:models/|[0-9a-f]{{16}}/{re.escape(SINGLE_MODEL_FILE)})")
+_ARCHIVE_KEY = re.compile(rf"models/[^/]+\.tar\.gz|[0-9a-f]{{16}}/{re.escape(SINGLE_MODEL_FILE)}")
 _DIGITS = 10
 
 
@@ -69,7 +74,7 @@ class Deployment:
     role: str
     bucket: str
     instance_type: str
-    prefix: str = "triton"
+    prefix: str = PREFIX
     instances: int = 1
     multi_model: bool = False
     scaling: Scaling | None = None
@@ -93,7 +98,7 @@ class Deployment:
     @property
     def folder(self) -> str:
         """Where in the bucket all archives of this endpoint lie."""
-        return "/".join(filter(None, [self.prefix.strip("/"), self.name]))
+        return archive_folder(self.prefix, self.name)
 
     @property
     def key(self) -> str:
@@ -116,6 +121,11 @@ class Deployment:
         parts = (self._container(), self._variant(""), self.role)
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{self.name}-{digest[:_DIGITS]}"
+
+    @property
+    def delete_command(self) -> str:
+        """Removes all of it, also an archive that no model names yet."""
+        return delete_command(self.name, self.bucket, self.prefix)
 
     @property
     def tag_list(self) -> list[dict[str, str]]:
@@ -207,6 +217,28 @@ def endpoint_of(part: str) -> str:
     """Name of the endpoint that a model or a configuration of ours belongs to; empty for another's."""
     found = _PART.match(part)
     return found["endpoint"] if found else ""
+
+
+def delete_command(name: str, bucket: str, prefix: str = PREFIX) -> str:
+    """What removes an endpoint with all that was made for it, also an archive that no model names."""
+    other = "" if prefix == PREFIX else f" --prefix {shlex.quote(prefix)}"
+    return f"python scripts/sagemaker.py delete {name} --bucket {bucket}{other}"
+
+
+def archive_folder(prefix: str, name: str) -> str:
+    """Where in the bucket all archives of an endpoint lie."""
+    return "/".join(filter(None, [prefix.strip("/"), name]))
+
+
+def folder_of(url: str, name: str) -> tuple[str, str] | None:
+    """Bucket and folder of an endpoint's archives, from the ``ModelDataUrl`` of its model; ``None`` for another's."""
+    found = _DATA_URL.fullmatch(url)
+    return found.groups() if found and f"/{found[2]}".endswith(f"/{name}") else None
+
+
+def is_archive(key: str, folder: str) -> bool:
+    """Whether an object is an archive where :attr:`Deployment.key` puts them, in the folder of an endpoint."""
+    return key.startswith(f"{folder}/") and bool(_ARCHIVE_KEY.fullmatch(key.removeprefix(f"{folder}/")))
 
 
 def scaled(name: str) -> dict[str, str]:

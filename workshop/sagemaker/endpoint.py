@@ -14,9 +14,10 @@ from typing import Any
 
 from workshop.errors import EndpointFailedError, EndpointNameTakenError, SageMakerError
 from workshop.sagemaker.aws import Caller, is_missing
-from workshop.sagemaker.deployment import OWNER_TAG, Deployment, endpoint_of, scaled
+from workshop.sagemaker.deployment import OWNER_TAG, Deployment, endpoint_of, folder_of, is_archive, scaled
 
-IN_SERVICE, FAILED, GONE = "InService", "Failed", ""
+CREATING, IN_SERVICE, FAILED, GONE = "Creating", "InService", "Failed", ""
+_NO_WAY_ON = (FAILED, "UpdateRollbackFailed", GONE)
 _LOG_GROUP = "/aws/sagemaker/Endpoints"
 
 Report = Callable[[str], None]
@@ -67,7 +68,7 @@ def deploy(aws: Caller, deployment: Deployment, report: Report, patience: Patien
 
     Nothing is there: all of it is made. An interrupted run left a part: the rest is made. It serves already as
     described: nothing changes. It serves something else of ours: it goes over to the new without a pause, and the old
-    is removed.
+    is removed, but for an archive that the new serves as well. A change that is under way is waited for first.
 
     Args:
         aws: makes the calls, or shows them.
@@ -79,41 +80,73 @@ def deploy(aws: Caller, deployment: Deployment, report: Report, patience: Patien
         EndpointNameTakenError: an endpoint of that name is there that this project did not make.
         EndpointFailedError: it did not come into service.
         AwsCredentialsError, AwsQuotaError, AwsRefusedError: a call failed. In all cases what this deployment made is
-            removed; an interrupt (Ctrl-C, a lost terminal) leaves it for the next run.
+            removed, unless the endpoint goes over to it or serves it by then: the error says so, and the next run goes
+            on. An interrupt (Ctrl-C, a lost terminal) leaves everything for the next run.
     """
     patience = patience or Patience()
-    undo = _Undo()
+    undo, part = _Undo(), deployment.part_name
+    goes_over = False
     try:
-        before = _ours(aws, deployment.name)
-        if before and before["EndpointStatus"] == FAILED:
-            report(f"endpoint {deployment.name} is there and failed: removing it")
-            _remove_endpoint(aws, deployment.name, report, patience)
-            before = None
+        before = _settled(aws, deployment, report, patience)
         serving = before["EndpointConfigName"] if before else ""
-        _upload(aws, deployment, undo, report, keep=serving == deployment.part_name)
-        _make_parts(aws, deployment, undo, report, keep=serving == deployment.part_name)
+        keep = serving == part and before["EndpointStatus"] != CREATING
+        goes_over = bool(before) and serving != part
+        _upload(aws, deployment, undo, report, keep=keep, check=bool(before))
+        _make_parts(aws, deployment, undo, report, keep=keep)
         _make_endpoint(aws, deployment, before, undo, report)
         if not aws.dry:
-            _wait(aws, deployment.name, report, patience)
-        if serving and serving != deployment.part_name:
-            now = aws.call("sagemaker", "DescribeEndpoint", EndpointName=deployment.name)["EndpointConfigName"]
-            if now != deployment.part_name:
+            now = _wait(aws, deployment.name, report, patience, until=(IN_SERVICE,))
+            if now["EndpointConfigName"] != part:
                 raise EndpointFailedError(
                     f"endpoint {deployment.name} went back to what it served before",
                     hint=f"its log is in CloudWatch: {_LOG_GROUP}/{deployment.name}",
                 )
+        if goes_over or keep:  # it serves as described: what it serves from stays, whatever fails from here on
+            goes_over = False
+            undo.steps.clear()
         _scale(aws, deployment, undo, report)
     except (SageMakerError, OSError) as error:
-        if left := undo.run(report):
-            kind = type(error) if isinstance(error, SageMakerError) else SageMakerError
+        kind = type(error) if isinstance(error, SageMakerError) else SageMakerError
+        if goes_over and _may_serve(aws, deployment):
             raise kind(
-                f"{error}\nStill there: {'; '.join(left)}",
-                hint=f"python scripts/sagemaker.py delete {deployment.name}",
+                f"{error}\nNothing was undone: endpoint {deployment.name} may still go over to {part}",
+                hint=f"the same command waits for it, {deployment.delete_command} removes all of it",
             ) from error
+        if left := undo.run(report):
+            raise kind(f"{error}\nStill there: {'; '.join(left)}", hint=deployment.delete_command) from error
         raise
-    for name in _parts(aws, deployment.name) if serving and serving != deployment.part_name else []:
-        if name != deployment.part_name:
-            _remove_part(aws, name, report)
+    for name in _parts(aws, deployment.name):
+        if name != part:
+            _remove_part(aws, name, report, in_use=deployment.data_url)
+
+
+def _settled(aws: Caller, deployment: Deployment, report: Report, patience: Patience) -> dict[str, Any] | None:
+    """The endpoint when no other change of it is under way; ``None`` when it is not there, or failed and was removed.
+
+    One that is being made as described is not waited for.
+    """
+    name = deployment.name
+    found = _ours(aws, name)
+    status = found["EndpointStatus"] if found else GONE
+    made = status == CREATING and found["EndpointConfigName"] == deployment.part_name
+    if status not in (IN_SERVICE, FAILED, GONE) and not made and not aws.dry:
+        report(f"endpoint {name} is there, and a change of it is under way: {status}")
+        found = _wait(aws, name, report, patience, until=(IN_SERVICE, FAILED, GONE))
+    if found and found["EndpointStatus"] == FAILED:
+        report(f"endpoint {name} is there and failed: removing it")
+        _remove_endpoint(aws, name, report, patience)
+        return None
+    return found
+
+
+def _may_serve(aws: Caller, deployment: Deployment) -> bool:
+    """Whether the endpoint is going over to what is described, serves it, or cannot be asked."""
+    try:
+        found = aws.find("sagemaker", "DescribeEndpoint", EndpointName=deployment.name)
+    except SageMakerError:
+        return True
+    settled = not found or found["EndpointStatus"] in (IN_SERVICE, FAILED)
+    return not settled or (bool(found) and found["EndpointConfigName"] == deployment.part_name)
 
 
 def _ours(aws: Caller, name: str) -> dict[str, Any] | None:
@@ -136,14 +169,22 @@ def _owner(aws: Caller, arn: str) -> str:
     return next((tag["Value"] for tag in tags if tag["Key"] == OWNER_TAG), "")
 
 
-def _upload(aws: Caller, deployment: Deployment, undo: _Undo, report: Report, *, keep: bool) -> None:
-    """Put the archive into the bucket unless it is there; ``keep``: an endpoint reads it, so it stays in any case."""
+def _upload(aws: Caller, deployment: Deployment, undo: _Undo, report: Report, *, keep: bool, check: bool) -> None:
+    """Put the archive into the bucket unless it is there.
+
+    Args:
+        aws, deployment, undo, report: as :func:`deploy` has them.
+        keep: the endpoint serves as described, and so the archive.
+        check: an endpoint is there, which may serve the archive from another model.
+    """
     where = {"Bucket": deployment.bucket, "Key": deployment.key}
     address = f"s3://{deployment.bucket}/{deployment.key}"
     archive = deployment.archive
     found = aws.find("s3", "HeadObject", **where)
     there = bool(found) and found.get("Metadata", {}).get("sha256") == archive.sha256
-    if not keep:
+    added = deployment.multi_model and not there  # to a folder that may be in use: nobody has asked for this one yet
+    served = keep or (check and _in_use(aws, deployment.name, deployment.data_url, but=deployment.part_name))
+    if added or not served:
         undo.add(address, lambda: aws.call("s3", "DeleteObject", **where))
     if there:
         report(f"{address} is there")
@@ -181,7 +222,7 @@ def _make_endpoint(
         aws.call("sagemaker", "CreateEndpoint", EndpointName=name, EndpointConfigName=part, Tags=deployment.tag_list)
     elif before["EndpointConfigName"] == part:
         report(f"endpoint {name} is there: {before['EndpointStatus']}")
-        if before["EndpointStatus"] == "Creating":
+        if before["EndpointStatus"] == CREATING:
             undo.add(f"endpoint {name}", lambda: aws.call("sagemaker", "DeleteEndpoint", EndpointName=name))
     else:
         report(f"endpoint {name} goes over from {before['EndpointConfigName']} to {part}")
@@ -194,8 +235,11 @@ def _make_endpoint(
         )
 
 
-def _wait(aws: Caller, name: str, report: Report, patience: Patience, until: str = IN_SERVICE) -> None:
-    """Wait until the endpoint has a status, ``GONE`` for none at all, and report every change.
+def _wait(aws: Caller, name: str, report: Report, patience: Patience, until: tuple[str, ...]) -> dict[str, Any] | None:
+    """Wait until the endpoint has one of some statuses, ``GONE`` for none at all, and report every change.
+
+    Returns:
+        Its description, ``None`` when it is gone.
 
     Raises:
         EndpointFailedError: it failed, or took too long.
@@ -208,9 +252,9 @@ def _wait(aws: Caller, name: str, report: Report, patience: Patience, until: str
         if status != shown:
             report(f"{waited:4.0f} s  endpoint {name}: {status or 'gone'}")
             shown = status
-        if status == until:
-            return
-        if status in (FAILED, GONE) or waited > patience.seconds:
+        if status in until:
+            return found
+        if status in _NO_WAY_ON or waited > patience.seconds:
             reason = (found or {}).get("FailureReason") or f"{status or 'gone'} after {waited:.0f} s"
             raise EndpointFailedError(
                 f"endpoint {name}: {reason}", hint=f"its log is in CloudWatch: {_LOG_GROUP}/{name}"
@@ -238,10 +282,24 @@ def _unscale(aws: Caller, name: str, report: Report) -> None:
         aws.call("application-autoscaling", "DeregisterScalableTarget", **target)
 
 
-def delete(aws: Caller, name: str, report: Report, patience: Patience | None = None) -> bool:
+def delete(
+    aws: Caller,
+    name: str,
+    report: Report,
+    patience: Patience | None = None,
+    archives: tuple[str, str] | None = None,
+) -> bool:
     """Remove an endpoint with all that was made for it, the archives in S3 included; safe to repeat.
 
     Also what an interrupted deployment left of an endpoint that never was.
+
+    Args:
+        aws: makes the calls, or shows them.
+        name: of the endpoint.
+        report: receives one line a step.
+        patience: how long the endpoint is waited for.
+        archives: bucket and folder (:attr:`Deployment.folder`) to look for archives in, beside those of the models
+            that are there: a deployment interrupted in its first upload leaves no model that would name them.
 
     Returns:
         Whether there was anything.
@@ -253,19 +311,23 @@ def delete(aws: Caller, name: str, report: Report, patience: Patience | None = N
     """
     found = _ours(aws, name)
     parts = _parts(aws, name)
+    folders = {archives} if archives else set()
+    folders |= {place for url in _data_urls(aws, parts).values() if (place := folder_of(url, name))}
     if found:
         _unscale(aws, name, report)
         _remove_endpoint(aws, name, report, patience or Patience())
+    # archives before the models: these name the folder, should the next run have to go on
+    removed = [key for bucket, folder in sorted(folders) for key in _remove_archives(aws, bucket, folder, report)]
     for part in parts:
         _remove_part(aws, part, report)
-    return bool(found or parts)
+    return bool(found or parts or removed)
 
 
 def _remove_endpoint(aws: Caller, name: str, report: Report, patience: Patience) -> None:
     report(f"removing endpoint {name}")
     aws.call("sagemaker", "DeleteEndpoint", EndpointName=name)
     if not aws.dry:
-        _wait(aws, name, report, patience, until=GONE)
+        _wait(aws, name, report, patience, until=(GONE,))
 
 
 def _parts(aws: Caller, name: str) -> list[str]:
@@ -279,26 +341,43 @@ def _parts(aws: Caller, name: str) -> list[str]:
     return list(found)
 
 
-def _remove_part(aws: Caller, part: str, report: Report) -> None:
-    """Remove a configuration, its model and the model's archive."""
+def _data_urls(aws: Caller, parts: list[str]) -> dict[str, str]:
+    """What the models among some parts are made from: an archive each, or a folder of archives."""
+    models = {part: aws.find("sagemaker", "DescribeModel", ModelName=part) for part in parts}
+    return {part: model["PrimaryContainer"].get("ModelDataUrl", "") for part, model in models.items() if model}
+
+
+def _in_use(aws: Caller, name: str, url: str, but: str) -> bool:
+    """Whether a model of an endpoint, ``but`` one, is made from an archive or a folder of archives."""
+    return url in _data_urls(aws, [part for part in _parts(aws, name) if part != but]).values()
+
+
+def _remove_part(aws: Caller, part: str, report: Report, in_use: str = "") -> None:
+    """Remove a configuration, its model, and the model's archives unless other models of the endpoint need them.
+
+    ``in_use`` is what the endpoint is made from, which may not be in the account yet (a preview makes nothing).
+    """
     if aws.find("sagemaker", "DescribeEndpointConfig", EndpointConfigName=part):
         aws.call("sagemaker", "DeleteEndpointConfig", EndpointConfigName=part)
         report(f"removed EndpointConfig {part}")
-    model = aws.find("sagemaker", "DescribeModel", ModelName=part)
-    if model:
-        _remove_archives(aws, model["PrimaryContainer"].get("ModelDataUrl", ""), endpoint_of(part), report)
+    name = endpoint_of(part)
+    for url in _data_urls(aws, [part]).values():
+        place = folder_of(url, name)
+        if place and url != in_use and not _in_use(aws, name, url, but=part):
+            _remove_archives(aws, *place, report, below=url)
         aws.call("sagemaker", "DeleteModel", ModelName=part)
         report(f"removed Model {part}")
 
 
-def _remove_archives(aws: Caller, url: str, name: str, report: Report) -> None:
-    """Remove an archive, or a folder of archives, from S3: only where a deployment of that name puts them."""
-    bucket, _, key = url.removeprefix("s3://").partition("/")
-    if f"/{name}/" not in f"/{key}":
-        return
-    for entry in _objects(aws, bucket, key):
-        aws.call("s3", "DeleteObject", Bucket=bucket, Key=entry)
-        report(f"removed s3://{bucket}/{entry}")
+def _remove_archives(aws: Caller, bucket: str, folder: str, report: Report, below: str = "") -> list[str]:
+    """Remove an endpoint's archives from its folder in S3, ``below``: those of one model; returns their keys."""
+    start = f"s3://{bucket}/"
+    keys = [key for key in _objects(aws, bucket, f"{folder}/") if is_archive(key, folder)]
+    keys = [key for key in keys if f"{start}{key}".startswith(below)]
+    for key in keys:
+        aws.call("s3", "DeleteObject", Bucket=bucket, Key=key)
+        report(f"removed {start}{key}")
+    return keys
 
 
 def _objects(aws: Caller, bucket: str, prefix: str) -> list[str]:
