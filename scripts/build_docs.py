@@ -15,8 +15,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import nbformat
+
 from workshop.errors import RunnerError, WorkshopError
 from workshop.runner.index import load_index
+from workshop.runner.reading import make_readable
 from workshop.settings import PROJECT_ROOT
 
 PAGES = (
@@ -29,10 +32,12 @@ PAGES = (
     "packages/aqlite/PERMISSIONS.md",
     "packages/aqlite/CHANGELOG.md",
 )
-PATHS = {  # with what they depend on
-    "two hours": ("00", "01", "02", "05", "06"),
-    "half a day": ("00", "01", "02", "03", "04", "05", "06", "07"),
-    "one day, with 11 and 12": ("00", "01", "02", "03", "04", "05", "06", "07", "11", "12", "90"),
+PATHS = {  # as `make run NOTEBOOKS=` takes them
+    "two hours": ["core"],
+    "half a day": ["core", "03", "04", "07"],
+    "one day, with 11 and 12": ["core", "03", "04", "07", "11", "12", "90"],
+    "one day, with 13 and 14": ["core", "03", "04", "07", "13", "14", "90"],
+    "on your own": [],
 }
 
 
@@ -66,7 +71,9 @@ def gather(run: Path, names: Iterable[str], source: Path) -> None:
     (source / "docs" / "timings.md").write_text(timings(run))
     (source / "library").symlink_to(PROJECT_ROOT)
     for name in names:
-        shutil.copyfile(run / f"{name}.ipynb", source / "notebooks" / f"{name}.ipynb")
+        executed = nbformat.read(run / f"{name}.ipynb", as_version=4)
+        make_readable(executed)
+        nbformat.write(executed, source / "notebooks" / f"{name}.ipynb")
 
 
 def timings(run: Path) -> str:
@@ -74,9 +81,10 @@ def timings(run: Path) -> str:
     report = json.loads((run / "report.json").read_text())
     seconds = {notebook["name"]: notebook["seconds"] for notebook in report["notebooks"]}
     rows = ["| notebook | seconds |", "|---|---|", *(f"| {name} | {taken:.0f} |" for name, taken in seconds.items())]
-    for path, numbers in PATHS.items():
-        total = sum(taken for name, taken in seconds.items() if name[:2] in numbers)
-        rows.append(f"| **{path}: {', '.join(numbers)}** | **{total:.0f}** |")
+    for path, wanted in PATHS.items():
+        entries = load_index().select(wanted)
+        total = sum(seconds[entry.name] for entry in entries)
+        rows.append(f"| **{path}: {', '.join(entry.number for entry in entries)}** | **{total:.0f}** |")
     machine = f"Data size {report['data_size']}, {report['machine']}, Python {report['python']}."
     return "\n".join([*rows, "", machine, ""])
 

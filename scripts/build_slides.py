@@ -78,7 +78,7 @@ def plain(markdown: str) -> str:
 
 
 def opening_sentences(markdown: str, longest: int = LONGEST_READING) -> str:
-    """The first sentences of the first paragraphs, headings, lists, tables and formulas left out."""
+    """The first sentences of the first paragraphs, without headings, lists, tables, formulas and what leads to one."""
     paragraphs = re.split(r"\n\s*\n", re.sub(r"\$\$.*?\$\$", "", markdown, flags=re.DOTALL))
     text = " ".join(" ".join(part.split()) for part in paragraphs if re.match(r"\s*[\w*`(\"]", part))
     taken: list[str] = []
@@ -86,6 +86,8 @@ def opening_sentences(markdown: str, longest: int = LONGEST_READING) -> str:
         if taken and len(" ".join([*taken, sentence])) > longest:
             break
         taken.append(sentence)
+    while taken and taken[-1].endswith(":"):  # what it announces is not on the slide
+        taken.pop()
     return " ".join(taken)
 
 
@@ -128,7 +130,10 @@ def _slides(entry: Entry, lesson: Lesson, result: dict, source: Path) -> str:
 
 
 def _figures(figures: dict[str, float]) -> str:
-    shown = [f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in list(figures.items())[:MOST_FIGURES]]
+    shown = [
+        f"| {name.replace('_', ' ')} | {f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'} |"
+        for name, value in list(figures.items())[:MOST_FIGURES]
+    ]
     return "\n".join(["| measured in this run | |", "|---|---|", *shown]) if shown else ""
 
 

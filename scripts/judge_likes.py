@@ -16,6 +16,7 @@ from rich.table import Table
 from workshop.data.movies import load_movies
 from workshop.errors import WorkshopError
 from workshop.evaluate.likes import LikesReport, judge_by_likes, load_ratings
+from workshop.recommend.movie_graph import MovieCollections
 from workshop.recommend.movies import MovieRecommender
 from workshop.settings import load_settings
 from workshop.store.connection import connect
@@ -36,7 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
         movies = load_movies(settings).movies
         ratings = load_ratings(settings, movies)
         console.print(str(ratings))
-        recommender = MovieRecommender(connect(settings), _no_wishes, VectorSearch(False, "not needed", len(movies)))
+        recommender = MovieRecommender(
+            connect(settings),
+            _no_wishes,
+            VectorSearch(False, "not needed", len(movies)),
+            collections=MovieCollections(settings.movies_prefix),
+        )
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("films asked for")
             report = judge_by_likes(

@@ -31,7 +31,9 @@ from workshop.settings import DataSize, Settings, load_settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, run, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="number or name; none: all of the index")
+    parser.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="number or name, or core; none: all of the index"
+    )
     parser.add_argument("--data-size", choices=get_args(DataSize), help="default: WORKSHOP_DATA_SIZE, else 'default'")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     parser.add_argument("--index", type=Path, default=INDEX_PATH, help="default: notebooks/index.toml")

@@ -2,30 +2,42 @@
 
 ``make run`` and this test go through the same ``run_entry``: a notebook passes when all its cells run, it leaves the
 files that the index declares, and its recorded figures are within the index's bounds. The same run judges the
-exercises: each is checked unanswered, with its solution, and with wrong answers.
+exercises: each is checked unanswered, with its solution, and with wrong answers; and two of the pages that a run leaves
+are opened in a browser.
 """
 
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from answered import SOLUTIONS, Shown, answered, verdicts
 
+from scripts.check_docs import find_chromium, problems
 from workshop import stack
+from workshop.data.fetch import locate
+from workshop.data.movies import CREDITS_MEMBER, MOVIES_MEMBER, load_movies
+from workshop.recommend.movie_graph import MOVIE_GRAPH, load_movie_graph
 from workshop.runner.execute import check_kernel
 from workshop.runner.index import Entry, load_index
 from workshop.runner.parameters import assign_parameters
+from workshop.runner.progress import silent_cells
 from workshop.runner.servers import needed_services
 from workshop.runner.session import NotebookResult, run_entry
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import free_ports, private_settings
+from workshop.store.connection import connect
 
 INDEX = load_index()
 EXERCISED = [entry for entry in INDEX.notebook if (SOLUTIONS / entry.path.name).exists()]
 LEAST_MISTAKES = 3
+LONGEST_SILENCE = 15.0
+"""Seconds that a cell may run without a line of progress: three times what the runner remarks on, since the machine of
+a test may be busy with others."""
 GENERATED = (
     "*.pt",
     "*.onnx",
@@ -86,6 +98,7 @@ def run(settings, executed, tmp_path_factory) -> Callable[[Entry], NotebookResul
     check_kernel()
     parameters = assign_parameters(INDEX.notebook, {})
     folder = tmp_path_factory.mktemp("answered")
+    (folder / "img").symlink_to(INDEX.notebook[0].path.parent / "img")
 
     def run(entry: Entry) -> NotebookResult:
         if entry in EXERCISED:
@@ -118,6 +131,14 @@ def test_notebook(entry, result_of):
     assert result.status == "passed", "\n".join(result.problems)
 
 
+@every_entry
+@pytest.mark.timeout(1200)
+def test_a_cell_that_takes_long_shows_how_far_it_is(entry, result_of, executed):
+    """Looks at the run of ``test_notebook``; nothing runs a second time."""
+    assert result_of(entry).status == "passed"
+    assert silent_cells(executed / entry.path.name, longest=LONGEST_SILENCE) == []
+
+
 @pytest.mark.parametrize("entry", EXERCISED, ids=lambda entry: entry.name)
 @pytest.mark.timeout(1200)
 def test_exercises_take_the_solution_and_refuse_wrong_answers(entry, result_of, executed):
@@ -139,6 +160,24 @@ def _reasons(shown: Shown) -> list[str]:
     return [text for right, text in shown.findings if not right and text]
 
 
+@pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
+@every_entry
+@pytest.mark.timeout(1200)
+def test_the_page_of_a_run_shows_without_a_network(entry, result_of, executed, tmp_path):
+    assert result_of(entry).status == "passed"
+    shutil.copy(executed / f"{entry.name}.html", tmp_path)
+    assert problems(tmp_path, find_chromium()) == []
+
+
+@pytest.mark.parametrize("number", ["03", "06"])
+@pytest.mark.timeout(1200)
+def test_the_page_of_a_run_holds_pictures_formulas_tables_and_graphs(number, result_of, executed):
+    entry = INDEX.find(number)
+    assert result_of(entry).status == "passed"
+    page = (executed / f"{entry.name}.html").read_text()
+    assert all(part in page for part in ("data:image/png", "<math", "<table", 'class="graph"'))
+
+
 @pytest.mark.timeout(1200)
 def test_a_notebook_that_leaves_files_can_run_twice_and_reuses_them(settings, run, result_of):
     entry = next(entry for entry in INDEX.notebook if entry.outputs)
@@ -148,3 +187,41 @@ def test_a_notebook_that_leaves_files_can_run_twice_and_reuses_them(settings, ru
     again = run(entry)
     assert again.status == "passed", "\n".join(again.problems)
     assert {path: path.stat().st_mtime_ns for path in left} == before
+
+
+def own_films(settings: Settings, folder: Path) -> Settings:
+    """Settings that name own tables: the films of the tiny slice with their ids, under titles of their own."""
+    keys = {movie.id for movie in load_movies(settings, "tiny").movies}
+    tables = {"movies_csv": (MOVIES_MEMBER, "id"), "credits_csv": (CREDITS_MEMBER, "movie_id")}
+    with zipfile.ZipFile(locate("movies", settings.data_dir)) as wheel:
+        for name, (member, column) in tables.items():
+            rows = pd.read_csv(wheel.open(member), dtype=str, keep_default_na=False)
+            rows = rows[rows[column].isin(keys)]
+            rows.assign(title="My " + rows.title).to_csv(folder / f"{name}.csv", index=False)
+    return settings.model_copy(update={name: folder / f"{name}.csv" for name in tables})
+
+
+@pytest.mark.timeout(1200)
+def test_own_films_are_recommended_from_collections_of_their_own(settings, result_of, tmp_path):
+    """Their ids are those of films that are there already: nothing of these changes, with a prefix or without one."""
+    entry, movie = INDEX.find("06"), {"MOVIE": "My Inception"}
+    assert result_of(INDEX.find("01")).status == "passed"
+    database, own = connect(settings), own_films(settings, tmp_path)
+    load_movie_graph(database, load_movies(settings))
+    before = {name: list(database.collection(name)) for name in MOVIE_GRAPH.collections}
+
+    refused = run_entry(entry, movie, own, tmp_path, Silent())
+    assert refused.status == "failed"
+    assert "own tables of films cannot be mixed with it" in refused.problems[0]
+    assert "MOVIES_PREFIX='mine_'" in refused.problems[0]
+
+    answers = entry.model_copy(update={"folder": answered(entry.path, tmp_path / "answered").parent})
+    result = run_entry(answers, {**movie, "MOVIES_PREFIX": "mine_"}, own, tmp_path, Silent())
+    assert result.status == "passed", "\n".join(result.problems)
+    for exercise, (_, solved, *mistaken) in verdicts(tmp_path / entry.path.name).items():
+        assert solved.status == "right", f"{exercise}: {solved.findings}"
+        assert all(wrong.status == "not yet" for wrong in mistaken), exercise
+    titles = list(database.aql.execute("FOR movie IN mine_movies RETURN movie.title"))
+    assert len(titles) == 200
+    assert all(title.startswith("My ") for title in titles)
+    assert {name: list(database.collection(name)) for name in MOVIE_GRAPH.collections} == before

@@ -8,13 +8,14 @@ import matplotlib.pyplot as plt
 import nbformat
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 from figure_faults import LEAST_POINTS, faults
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import sync_playwright
 
 from scripts.check_docs import find_chromium
-from workshop.figures import PAGE, PALETTE, draw_graph, use_style
+from workshop.figures import PAGE, PALETTE, draw_graph, side_by_side, use_style
 from workshop.figures.graph import FONT
 from workshop.runner.html import export_html
 
@@ -74,6 +75,17 @@ def test_a_plot_in_the_style_has_no_faults(styled):
     axis.loglog([1, 10, 1000], [1, 2, 300], label="line")
     axis.set(xlabel="x", ylabel="y", title="title")
     axis.legend()
+    assert faults(plt.gcf()) == []
+
+
+def test_bars_side_by_side_say_their_numbers_and_have_no_faults(styled):
+    rows = ["one instance,\nbatching, a delay of some milliseconds", "20", "none"]
+    measures = {"texts a second": [12345.6, 0.1234, 0], "p95 in ms": [1.0, 99.96, 250], "failed, %": [0, 0, 0]}
+    side_by_side(pd.DataFrame(measures, index=pd.Index(rows, name="setting")))
+    texts = [[text.get_text() for text in axes.texts] for axes in plt.gcf().axes]
+    assert texts == [["12,346", "0.123", "0"], ["1", "100", "250"], ["0", "0", "0"]]
+    assert [label.get_text() for label in plt.gcf().axes[0].get_yticklabels()] == rows
+    assert [axes.get_xlabel() for axes in plt.gcf().axes] == list(measures)
     assert faults(plt.gcf()) == []
 
 

@@ -11,6 +11,7 @@ from workshop.evaluate.links import (
     by_popularity,
     by_terms,
     by_vectors,
+    catalogue_coverage,
     evaluate_links,
     evaluate_mixtures,
     hold_out_links,
@@ -120,7 +121,7 @@ def test_all_terms_of_the_query_add_up():
     """0 is linked to 1 and 2, which are of categories 1 and 0; 3 has most links among the products left."""
     known, category = known_graph(), np.array([0, 1, 0, 1, 0, 1])
     asked, zeros = np.array([0]), by_vectors(np.zeros((6, 2)))
-    weights = ProductWeights(popularity=0.5, complement=0.25)
+    weights = ProductWeights(popularity=0.5, category_share=0.25)
     scores = by_terms(by_links(known), zeros, known, category, weights)(asked)[0]
     links = by_links(known)(asked)[0] / 4
     degree = np.array([2, 2, 3, 2, 1, 0])
@@ -128,3 +129,13 @@ def test_all_terms_of_the_query_add_up():
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
     nothing = by_terms(by_links(known), zeros, known, category, ProductWeights(0, 0))(asked)[0]
     np.testing.assert_allclose(nothing, links, rtol=1e-6)
+
+
+def test_coverage_counts_each_product_once_that_is_recommended_with_any():
+    """By popularity 0 gets 3 and then 4, and 5, which has no links, gets 2."""
+    held_out = HeldOutLinks(known_graph(), np.array([0, 5, 5]), sp.csr_matrix((3, 6)))
+    scorer = by_popularity(held_out.known)
+    assert catalogue_coverage(scorer, held_out, k=1) == pytest.approx(2 / 6)
+    assert catalogue_coverage(scorer, HeldOutLinks(held_out.known, np.array([0]), sp.csr_matrix((1, 6))), k=2) == 2 / 6
+    with pytest.raises(DataInvalidError, match="k: expected 1 to 3"):
+        catalogue_coverage(scorer, held_out, k=4)

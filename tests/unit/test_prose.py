@@ -27,6 +27,10 @@ def found(tmp_path):
         ("Twice as many are found, a quarter of all.", ["Twice", "a quarter"]),
         ("Cosine 0.97\n\n## 2. Next\n\nThen -3 remain", ["0.97", "-3"]),
         ("| films | 17 |", ["17"]),
+        ("It takes half a minute, or half an hour.", ["half a minute", "half an hour"]),
+        ("It lost one neighbour in ten, and one in 20.", ["one neighbour in ten", "one in 20"]),
+        ("From one row to sixteen, of thirty-two.", ["sixteen", "thirty-two"]),
+        ("A keyword which hundreds have, and a dozen more.", ["hundreds", "dozen"]),
     ],
 )
 def test_results_are_found(found, text, numbers):
@@ -44,7 +48,7 @@ def test_results_are_found(found, text, numbers):
         "From 0 to 1, or -1; guessing gives 0.5.",
         "### 05.1 A task\n\nHow many for 250 films?",
         "TMDB 5000: 4,803 films",
-        "There are two ways, and three questions.",
+        "There are two ways, and three questions, one answer in ten words.",
     ],
 )
 def test_what_is_no_result_may_be_written(found, text):
@@ -53,10 +57,22 @@ def test_what_is_no_result_may_be_written(found, text):
 
 def test_what_code_of_the_same_section_sets_may_be_named(found):
     code = ("sizes = (8, 32); share = 0.1; query = 'a\\nLIMIT 7'",)
-    text = "Batches of 8 and 32, a tenth or 10% held out, 7 rows."
+    text = "Batches of 8 and 32, a tenth or 10% or one in ten held out, 7 rows, thirty-two at most."
     assert found("## 1. One\n\n" + text, code) == []
     assert found("## 1. One\n\nBatches of 64", code) == ["64"]
-    assert found("## 1. One\n\n" + text, "## 2. Other", code) == ["8", "32", "a tenth", "10%", "7"]
+    assert found("## 1. One\n\n" + text, "## 2. Other", code) == [
+        "8",
+        "32",
+        "a tenth",
+        "10%",
+        "one in ten",
+        "7",
+        "thirty-two",
+    ]
+
+
+def test_code_does_not_say_how_many_hundreds_are_nor_how_long_half_a_minute_takes(found):
+    assert found("## 1. One\n\nHundreds, in half a minute.", ("sizes = (2, 100)",)) == ["Hundreds", "half a minute"]
 
 
 def test_what_code_prints_is_looked_at_too(found):

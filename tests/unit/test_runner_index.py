@@ -47,6 +47,12 @@ def test_selecting_brings_everything_needed_in_reading_order(index):
     assert [e.number for e in index.select()] == ["00", "01", "02", "05", "06"]
 
 
+def test_core_is_the_path_of_two_hours_and_may_stand_beside_others():
+    index = load_index()
+    assert [e.number for e in index.select(["core"])] == ["00", "01", "02", "05", "06"]
+    assert [e.number for e in index.select(["08", "core"])] == ["00", "01", "02", "05", "06", "08"]
+
+
 TABLE = '[[notebook]]\nname = "01_a_b"\ntitle = "t"\ngoal = "g"\nminutes = 1\ntimeout = 9\n'
 
 

@@ -102,6 +102,13 @@ def test_code_cells_are_short(path):
 
 
 @every_notebook
+def test_sections_are_numbered_without_a_gap(path):
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    numbers = [int(number) for number in re.findall(r"^## (\d+)\.", text, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@every_notebook
 def test_text_leads_to_the_code(path):
     """A thought may take two code cells, say a table and its plot; never three in a row."""
     kinds = "".join(cell.cell_type[0] for cell in nbformat.read(path, 4).cells)
@@ -178,7 +185,8 @@ def test_results_in_the_text_come_from_code(path):
 
 
 # --- pictures -------------------------------------------------------------------------------------------------
-LOOKS = {"fontsize", "font_size", "labelsize", "titlesize", "fontdict", "fontproperties", "dpi", "cmap"}
+LOOKS = {"fontsize", "font_size", "labelsize", "titlesize", "fontdict", "fontproperties", "dpi"}
+LOOKS |= {"cmap", "colormap", "palette"}
 COLOURS = {"color", "c", "colors", "edgecolor", "facecolor", "edgecolors", "facecolors", "ecolor", "markerfacecolor"}
 CALLS = {"rcParams", "rc", "rc_context", "tight_layout", "set_fontsize", "set_color", "tick_params"}
 

@@ -127,17 +127,17 @@ def by_terms(
         vectors: likewise.
         known: the links that may be used, ``[products, products]`` of zeros and ones.
         category: of each product, int64 ``[products]``.
-        weights: of popularity and complement; nobody has bought anything yet, so nothing is repeated.
+        weights: of popularity and category_share; nobody has bought anything yet, so nothing is repeated.
         graph_weight: of links against vectors.
     """
     degree = np.asarray(known.sum(axis=1)).ravel()
     popularity = (np.log1p(degree) / max(np.log1p(degree.max()), 1e-9)).astype(np.float32)
     members = sp.csr_matrix((np.ones(len(category)), (np.arange(len(category)), category)))
-    complement = sp.csr_matrix(sp.diags(1 / np.maximum(degree, 1)) @ known @ members).astype(np.float32)
+    share = sp.csr_matrix(sp.diags(1 / np.maximum(degree, 1)) @ known @ members).astype(np.float32)
 
     def score(asked: np.ndarray) -> np.ndarray:
         mixed = graph_weight * links(asked) / 2 + (1 - graph_weight) * vectors(asked)
-        return mixed + weights.popularity * popularity + weights.complement * complement[asked].toarray()[:, category]
+        return mixed + weights.popularity * popularity + weights.category_share * share[asked].toarray()[:, category]
 
     return score
 
@@ -149,6 +149,19 @@ def evaluate_links(scorer: LinkScorer, held_out: HeldOutLinks, k: int = 10) -> Q
         DataInvalidError: ``k`` is not positive, or a product has fewer than ``k`` others that are not linked to it.
     """
     return _evaluate(lambda asked: [scorer(asked)], held_out, k)[0]
+
+
+def catalogue_coverage(scorer: LinkScorer, held_out: HeldOutLinks, k: int = 10) -> float:
+    """Share of all products that are among the ``k`` recommended with any product asked about, from 0 to 1.
+
+    Raises:
+        DataInvalidError: as :func:`evaluate_links`.
+    """
+    _check_length(held_out, k)
+    seen = np.zeros(held_out.known.shape[0], dtype=bool)
+    for part in _batches(held_out):
+        seen[best_first(scorer(part.asked), _excluded(part), k)] = True
+    return float(seen.mean())
 
 
 def evaluate_mixtures(
@@ -170,27 +183,40 @@ def evaluate_mixtures(
     return dict(zip(graph_weights, _evaluate(mixtures, held_out, k), strict=True))
 
 
-def _evaluate(
-    scorers: Callable[[np.ndarray], Iterable[np.ndarray]], held_out: HeldOutLinks, k: int, *, batch: int = 256
-) -> list[Quality]:
-    """The quality of each of the scores that ``scorers`` gives for the products asked about, ``batch`` at a time."""
-    num_products = held_out.known.shape[0]
-    free = num_products - 1 - int(np.diff(held_out.known.indptr)[held_out.asked].max())
-    if not 1 <= k <= free:
-        raise DataInvalidError(f"k: expected 1 to {free}, the fewest products left to recommend, received {k}")
+def _evaluate(scorers: Callable[[np.ndarray], Iterable[np.ndarray]], held_out: HeldOutLinks, k: int) -> list[Quality]:
+    """The quality of each of the scores that ``scorers`` gives for the products asked about."""
+    _check_length(held_out, k)
     parts = []
-    for start in range(0, len(held_out.asked), batch):
-        asked = held_out.asked[start : start + batch]
-        wanted = held_out.wanted[start : start + batch].toarray()
-        itself = sp.csr_matrix((np.ones(len(asked)), (np.arange(len(asked)), asked)), shape=wanted.shape)
-        excluded = held_out.known[asked] + itself
-        hits = [np.take_along_axis(wanted, best_first(scores, excluded, k), axis=1) for scores in scorers(asked)]
+    for part in _batches(held_out):
+        wanted, excluded = part.wanted.toarray(), _excluded(part)
+        hits = [np.take_along_axis(wanted, best_first(scores, excluded, k), axis=1) for scores in scorers(part.asked)]
         count = wanted.sum(axis=1)
         parts.append([(recall_at_k(hit, count), ndcg_at_k(hit, count)) for hit in hits])
     return [
         Quality(*(np.concatenate(values) for values in zip(*of_scorer, strict=True)), k)
         for of_scorer in zip(*parts, strict=True)
     ]
+
+
+def _check_length(held_out: HeldOutLinks, k: int) -> None:
+    """Raise DataInvalidError when not every product asked about has ``k`` others to recommend."""
+    free = held_out.known.shape[0] - 1 - int(np.diff(held_out.known.indptr)[held_out.asked].max())
+    if not 1 <= k <= free:
+        raise DataInvalidError(f"k: expected 1 to {free}, the fewest products left to recommend, received {k}")
+
+
+def _batches(held_out: HeldOutLinks, size: int = 256) -> Iterator[HeldOutLinks]:
+    """The products asked about, ``size`` at a time: a row of scores holds every product."""
+    for start in range(0, len(held_out.asked), size):
+        part = slice(start, start + size)
+        yield HeldOutLinks(held_out.known, held_out.asked[part], held_out.wanted[part])
+
+
+def _excluded(held_out: HeldOutLinks) -> sp.csr_matrix:
+    """What is not recommended with each product asked about, itself and what it is linked to, ``[asked, products]``."""
+    asked = held_out.asked
+    itself = sp.csr_matrix((np.ones(len(asked)), (np.arange(len(asked)), asked)), shape=held_out.wanted.shape)
+    return held_out.known[asked] + itself
 
 
 def _symmetric(number: np.ndarray, num_products: int) -> sp.csr_matrix:

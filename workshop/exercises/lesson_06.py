@@ -8,24 +8,25 @@ from arango.exceptions import AQLQueryExecuteError, AQLQueryValidateError
 from workshop.exercises.answers import RefusedError, call, number, shown
 from workshop.exercises.checking import Exercise
 from workshop.exercises.verdict import Findings, right, wrong
+from workshop.recommend.movie_graph import MovieCollections
 
 FIRST_YEAR, LAST_YEAR, VOTES, BEST = 1990, 1999, 1000, 5
 RATINGS = """
-FOR movie IN movies
+FOR movie IN @@movies
   FILTER movie.year != null
   RETURN [movie.title, movie.year, movie.vote_count, movie.vote_average]
 """
 MOST_KEYWORDS = """
-FOR link IN has_keyword
+FOR link IN @@has_keyword
   COLLECT movie = link._from WITH COUNT INTO keywords
   SORT keywords DESC, movie
   LIMIT 2
   RETURN movie
 """
 SHARED_KEYWORDS = """
-FOR mine IN has_keyword
+FOR mine IN @@has_keyword
   FILTER mine._from == @movie
-  FOR theirs IN has_keyword
+  FOR theirs IN @@has_keyword
     FILTER theirs._to == mine._to AND theirs._from != @movie
     COLLECT movie = theirs._from WITH COUNT INTO shared
     SORT shared DESC
@@ -33,10 +34,10 @@ FOR mine IN has_keyword
 """
 
 
-def best_of_the_nineties(answer: object, *, database: StandardDatabase) -> Findings:
+def best_of_the_nineties(answer: object, *, database: StandardDatabase, collections: MovieCollections) -> Findings:
     """A query for the titles of the best-rated films of the decade that have enough votes."""
-    found = _rows(database, answer)
-    films = list(database.aql.execute(RATINGS))
+    found = _rows(database, collections, answer)
+    films = _executed(database, collections, RATINGS)
     if not all(isinstance(title, str) for title in found):
         raise RefusedError(f"the query should return titles, and its first row is {shown(found[0])}")
     passed = [film for film in films if FIRST_YEAR <= (film[1] or 0) <= LAST_YEAR and film[2] > VOTES]
@@ -58,14 +59,14 @@ def best_of_the_nineties(answer: object, *, database: StandardDatabase) -> Findi
         yield wrong(f"the first is rated {rated[0]:.1f}, and films that pass are rated better: what was sorted?")
 
 
-def shared_keywords(answer: object, *, database: StandardDatabase) -> Findings:
+def shared_keywords(answer: object, *, database: StandardDatabase, collections: MovieCollections) -> Findings:
     """A query for the films that share most keywords with ``@movie``, as ``{title, shared}``."""
     if not isinstance(answer, str) or "@movie" not in answer:
         raise RefusedError("the answer should be the text of a query with `@movie` in it")
-    for movie in database.aql.execute(MOST_KEYWORDS):
+    for movie in _executed(database, collections, MOST_KEYWORDS):
         title = next(iter(database.aql.execute("RETURN DOCUMENT(@movie).title", bind_vars={"movie": movie})))
-        truth = list(database.aql.execute(SHARED_KEYWORDS, bind_vars={"movie": movie}))
-        found = _rows(database, answer, movie=movie)
+        truth = _executed(database, collections, SHARED_KEYWORDS, movie=movie)
+        found = _rows(database, collections, answer, movie=movie)
         if any(not isinstance(row, dict) or set(row) != {"title", "shared"} for row in found):
             raise RefusedError(f"a row should be {{ title, shared }}, and is {shown(found[0])}")
         yield from _compared_counts(found, truth, f"for `{title}`")
@@ -121,11 +122,15 @@ def _fused(rankings: list[list[str]], k: int) -> dict[str, float]:
     return {item: sum(1 / (k + 1 + ranking.index(item)) for ranking in rankings if item in ranking) for item in items}
 
 
-def _rows(database: StandardDatabase, query: object, **bind_vars: object) -> list:
+def _executed(database: StandardDatabase, collections: MovieCollections, query: str, **bind_vars: object) -> list:
+    return list(database.aql.execute(query, bind_vars={**collections.bind_vars(query), **bind_vars}))
+
+
+def _rows(database: StandardDatabase, collections: MovieCollections, query: object, **bind_vars: object) -> list:
     if not isinstance(query, str):
         raise RefusedError(f"the answer should be the text of a query, and is {shown(query)}")
     try:
-        rows = list(database.aql.execute(query, bind_vars=bind_vars))
+        rows = _executed(database, collections, query, **bind_vars)
     except (AQLQueryExecuteError, AQLQueryValidateError) as error:
         raise RefusedError(f"the store refuses the query: {shown(error.error_message, 200)}") from error
     if not rows:

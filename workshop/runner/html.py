@@ -11,12 +11,19 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from workshop.files import write_text
+from workshop.runner.reading import make_readable
 
 # the usual template loads require.js, MathJax and Mermaid from a content network; nothing in the notebooks needs them
 TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- macro described(picture, cell) -%}
+{%- set alt = cell.metadata.get('mystnb', {}).get('image', {}).get('alt', '') | escape_html -%}
+{{ picture | replace('<img ', '<img alt="' ~ alt ~ '" ', 1) }}
+{%- endmacro -%}
+{%- block data_png -%}{{ described(super(), cell) }}{%- endblock -%}
+{%- block data_svg -%}{{ described(super(), cell) }}{%- endblock -%}
 """
 
 
@@ -63,7 +70,9 @@ def export_html(notebook: Path, pictures: Path) -> Path:
         The path of the file.
     """
     resources = {"metadata": {"name": notebook.stem, "path": str(pictures)}}
-    body, _ = OfflineExporter().from_notebook_node(nbformat.read(notebook, as_version=4), resources)
+    executed = nbformat.read(notebook, as_version=4)
+    make_readable(executed)
+    body, _ = OfflineExporter().from_notebook_node(executed, resources)
     target = notebook.with_suffix(".html")
     write_text(target, body)
     return target

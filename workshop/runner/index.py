@@ -19,6 +19,8 @@ else:
     import tomli as tomllib
 
 INDEX_PATH = PROJECT_ROOT / "notebooks" / "index.toml"
+SELECTIONS = {"core": ("00", "01", "05", "06")}
+"""Notebooks that are asked for by one name; ``core`` is the path of two hours."""
 
 Need = Literal["triton", "arangodb", "gpu", "network"]
 NotebookName = Annotated[str, StringConstraints(pattern=r"^\d{2}(_[a-z0-9]+){2,}$")]
@@ -155,10 +157,14 @@ class Index(BaseModel):
     def select(self, wanted: Iterable[str] = ()) -> list[Entry]:
         """The notebooks asked for with everything they depend on, in reading order; all of them when none is named.
 
+        Args:
+            wanted: numbers, names, or keys of ``SELECTIONS``.
+
         Raises:
             UnknownNotebookError: a number or name is not in the index.
         """
-        chosen = {self.find(token).name for token in wanted} or {entry.name for entry in self.notebook}
+        tokens = [token for word in wanted for token in SELECTIONS.get(word, (word,))]
+        chosen = {self.find(token).name for token in tokens} or {entry.name for entry in self.notebook}
         for entry in reversed(self.notebook):  # dependencies come earlier, so one pass from the end closes the set
             if entry.name in chosen:
                 chosen.update(entry.depends_on)

@@ -9,7 +9,8 @@ shows it as Markdown. ``literals`` lists what breaks that rule. What is no resul
 - a value that code of the same section, or the parameters, sets: text and code change together, or are listed;
 - the task of an exercise, which asks and does not report;
 - a fact that others have published: ``PUBLISHED``;
-- a number word that counts things, as in "two ways": it is looked at only where it measures, as in "ten times".
+- a number word up to ten that counts things, as in "two ways": it is looked at only where it measures, as in "ten
+  times" or "one in ten". Larger ones are always looked at, and of "hundreds" code cannot say how many.
 """
 
 from __future__ import annotations
@@ -40,16 +41,26 @@ PUBLISHED = (
     "TensorRT 11",  # a release
 )
 SCALE = {-1.0, 0.0, 0.5, 1.0}
-COUNT_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-COUNTS = {**{word: float(number) for number, word in enumerate(COUNT_WORDS, start=2)}, "twenty": 20.0, "fifty": 50.0}
-SIZES = {"hundred": 100.0, "thousand": 1_000.0, "million": 1_000_000.0}
+COUNT_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+COUNTS = {word: float(number) for number, word in enumerate(COUNT_WORDS, start=2)}
+TEEN_WORDS = ("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+TENS_WORDS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+LARGE = {
+    **{word: float(number) for number, word in enumerate(TEEN_WORDS, start=11)},
+    **{word: 10.0 * number for number, word in enumerate(TENS_WORDS, start=2)},
+}
+SIZES = {"dozen": 12.0, "hundred": 100.0, "thousand": 1_000.0, "million": 1_000_000.0}
 RATIOS = {"twice": 2.0, "half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1, "twentieth": 0.05}
 
 DIGITS = r"(?<![\w.@/#])(?<![A-Za-z]-)[-−]?\d[\d,]*(?:\.\d+)*(?<!,)(?:\s?(?:%|per ?cent\b))?(?!\w|-[a-z])"
-MEASURE = r"(?:\s+(?:times|per ?cent|seconds?|minutes?|milliseconds?|megabytes?|as\s+(?:many|much|fast|long|large))\b)"
+UNIT = r"(?:milliseconds?|seconds?|minutes?|hours?|days?|megabytes?|gigabytes?)"
+MEASURE = rf"(?:\s+(?:times|per ?cent|{UNIT}|as\s+(?:many|much|fast|long|large))\b)"
+LARGE_WORD = rf"(?:{'|'.join(LARGE)})(?:-(?:one|{'|'.join(COUNTS)}))?"
 NUMBER = re.compile(
-    rf"{DIGITS}|\b(?:{'|'.join(COUNTS)}){MEASURE}|\b(?:{'|'.join(SIZES)})s?\b"
-    rf"|\b(?:twice|half)(?=\s+(?:as|of|the)\b)|\b(?:a|one|two|three)\s+(?:third|quarter|fifth|tenth|twentieth)s?\b",
+    rf"\b(?:one|two|three)\s+(?:[\w-]+\s+)?in\s+(?:{'|'.join(COUNTS)}|{LARGE_WORD}|a\s+hundred|\d+)\b(?!\s+\w+s\b)"
+    rf"|{DIGITS}|\b(?:{'|'.join(COUNTS)}){MEASURE}|\b{LARGE_WORD}\b|\b(?:{'|'.join(SIZES)})s?\b"
+    rf"|\bhalf\s+an?\s+{UNIT}\b|\b(?:twice|half)(?=\s+(?:as|of|the)\b)"
+    rf"|\b(?:a|one|two|three)\s+(?:third|quarter|fifth|tenth|twentieth)s?\b",
     re.IGNORECASE,
 )
 """Digits that are a word of their own (``int8``, ``recall@10`` and ``SHA-256`` are names), and words that measure."""
@@ -155,12 +166,27 @@ def _hits(text: str, known: set[float]) -> Iterator[tuple[str, str]]:
 def _set_by_code(written: str, known: set[float]) -> bool:
     """Whether code sets the number, itself or as a share of 100, or sets the divisor of a fraction."""
     words = written.lower().replace("−", "-").split()
-    if words[0][-1].isdigit() or words[0][-1] == "%":
+    last = words[-1]
+    if last in {f"{size}s" for size in SIZES}:
+        return False
+    if "in" in words:
+        value = _word_value(last) or float(last)
+        same = {value, 1 / value}
+    elif words[0][-1].isdigit() or words[0][-1] == "%":
         value = float(words[0].rstrip("%").replace(",", "").strip())
         known = known | SCALE
         same = {value, value / 100} if "%" in written or "cent" in written else {value}
+    elif words[0] == "half" and len(words) > 1:
+        same = {0.5}
     else:
-        word = next((word.rstrip("s") for word in words if word.rstrip("s") in RATIOS | SIZES | COUNTS), words[0])
-        value = {**RATIOS, **SIZES, **COUNTS}.get(word, 0.0)
-        same = {value, 1 / value} if word in RATIOS else {value}
+        word = next((word.rstrip("s") for word in words if word.rstrip("s") in RATIOS), "")
+        value = RATIOS[word] if word else _word_value(words[0])
+        same = {value, 1 / value} if word else {value}
     return any(abs(value - number) < 1e-9 for value in same for number in known)
+
+
+def _word_value(word: str) -> float:
+    """The value of a number word such as ``ten`` or ``thirty-two``; 0 for any other."""
+    tens, _, ones = word.partition("-")
+    value = {**COUNTS, **LARGE, **SIZES}.get(tens, 0.0)
+    return value + {"one": 1.0, **COUNTS}.get(ones, 0.0)

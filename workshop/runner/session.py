@@ -17,6 +17,7 @@ from workshop.files import write_text
 from workshop.runner.execute import execute_notebook, kernel_environment
 from workshop.runner.html import export_html
 from workshop.runner.index import Entry
+from workshop.runner.progress import silent_cells
 from workshop.runner.record import read_records
 from workshop.settings import PROJECT_ROOT, Settings
 
@@ -27,7 +28,11 @@ Status = Literal["passed", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class NotebookResult:
-    """What became of one notebook. ``problems`` says why it failed or was skipped; ``cell`` is the one that broke."""
+    """What became of one notebook.
+
+    ``problems`` says why it failed or was skipped, and ``cell`` is the one that broke. ``remarks`` name what does not
+    make it fail: long cells without progress.
+    """
 
     name: str
     status: Status
@@ -35,6 +40,7 @@ class NotebookResult:
     figures: Mapping[str, float] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     cell: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,9 @@ def run_entry(
     if executed.exists():
         export_html(executed, entry.path.parent)
     status: Status = "failed" if problems else "passed"
-    return NotebookResult(entry.name, status, seconds, figures, tuple(problems), failure.cell if failure else None)
+    remarks = silent_cells(executed) if executed.exists() else []
+    cell = failure.cell if failure else None
+    return NotebookResult(entry.name, status, seconds, figures, tuple(problems), cell, tuple(remarks))
 
 
 def _unkept_promises(

@@ -60,6 +60,8 @@ class TerminalWatcher:
         self._console.print(f"      [{colour}]{result.status}[/{colour}] in {result.seconds:.1f} s")
         for problem in result.problems:
             self._console.print(f"      {escape(problem)}", style=colour)
+        for remark in result.remarks:
+            self._console.print(f"      {escape(remark)}", style="yellow")
 
 
 def print_report(report: Report, console: Console) -> None:
