@@ -149,13 +149,13 @@ def demo_first_result(page: Page, url: str) -> dict:
     worst, middle = max(seconds), float(np.median(seconds))
     return {
         "id": "demo_first_result",
-        "value": round(middle, 3),
+        "value": round(worst, 3),
         "unit": "s",
         "peer": None,
         "ratio": None,
         "bar": f"<= {RESULT_BAR_SECONDS:g} s",
-        "holds": middle <= RESULT_BAR_SECONDS,
-        "note": f"median of {len(WISHES)} wishes typed into Chromium, worst {worst:.2f} s; all films, exact search",
+        "holds": worst <= RESULT_BAR_SECONDS,
+        "note": f"slowest of {len(WISHES)} wishes typed into Chromium, median {middle:.2f} s; all films, exact search",
     }
 
 

@@ -23,7 +23,7 @@ from workshop.text.generation.signatures import STREAM_SUFFIX
 from workshop.text.generation.smollm2 import GGUF_FILE, prepare_smollm2
 from workshop.triton.client import TritonClient
 
-FIRST_TOKEN_BAR, RATE_BAR, QUANTISED_BAR, BATCH_BAR, CANCEL_BAR = 0.4, 20.0, 80.0, 4.0, 1
+FIRST_TOKEN_BAR, RATE_BAR, QUANTISED_BAR, BATCH_BAR, CANCEL_BAR = 0.25, 20.0, 80.0, 4.0, 1
 TOKENS, ROUNDS, CANCELS = 48, 5, 8
 GENERATOR, BF16, QUANTISED = "generator", "generator_bf16", "generator_q4"
 PRECISION = {GENERATOR: "fp32", BF16: "bf16"}

@@ -35,6 +35,7 @@ from workshop.graph.sampling import CSRGraph, sample_subgraph
 from workshop.graph.served import trace_checkpoint
 from workshop.graph.signature import ARCHITECTURE, GRAPHSAGE_PRODUCTS
 from workshop.graph.training import TrainingResult, fit
+from workshop.recommend.product_graph import PRODUCTS_PER_STEP
 from workshop.settings import Settings, load_settings
 from workshop.stack.private import private_settings
 from workshop.triton.client import TritonClient
@@ -42,9 +43,9 @@ from workshop.triton.signature import ModelSignature, TensorSpec, write_config
 
 PADDED_NODES = 1000
 MANY, SINGLES, TURNS = 128, 20, 7
-RATIO_BAR_MANY, RATIO_BAR_ONE = 50.0, 10.0
-IN_PROCESS, IN_PROCESS_BAR = 2560, 0.8
-SAMPLER_BAR, EPOCH_BAR_SECONDS = 12_000_000.0, 0.5
+RATIO_BAR_MANY, RATIO_BAR_ONE = 75.0, 10.0
+IN_PROCESS_SIZES, IN_PROCESS_BAR = (MANY, PRODUCTS_PER_STEP["small"]), 0.8
+SAMPLER_BAR, EPOCH_BAR_SECONDS = 13_000_000.0, 0.45
 GAIN_BAR, TOO_EASY = 0.10, 0.97
 
 
@@ -137,18 +138,20 @@ def _without_peer(identifier: str, value: float, unit: str, bar: str, note: str)
 
 # --- against PyG in process -----------------------------------------------------------------------------------
 def graphsage_in_process(products: ProductGraph, checkpoint: Path) -> dict:
-    """Served products a second against the same weights and sampler in this process, with all its threads.
+    """The catalogue embedded by the server, against the same weights and sampler in this process with all its threads.
 
     The peer computes no more than PyG has to: each layer only the nodes that later layers need, and the logits alone.
+    Compared in requests of the size that the workshop embeds such a catalogue in, which suits both sides best; the size
+    that a client takes by itself is told beside it.
     """
     graph = EmbeddingGraph.from_data(products.to_data())
-    chosen = np.random.default_rng(2).choice(graph.csr.num_nodes, IN_PROCESS, replace=False)
+    chosen = np.random.default_rng(2).permutation(graph.csr.num_nodes)
     model, x = load_model(checkpoint).eval(), torch.from_numpy(graph.x)
 
-    def in_process() -> None:
+    def in_process(size: int) -> None:
         rng = np.random.default_rng(3)
-        for start in range(0, len(chosen), MANY):
-            sub = sample_subgraph(graph.csr, chosen[start : start + MANY], FAN_OUT, rng)
+        for start in range(0, len(chosen), size):
+            sub = sample_subgraph(graph.csr, chosen[start : start + size], FAN_OUT, rng)
             with torch.inference_mode():
                 nodes, edges = torch.from_numpy(sub.node_ids), torch.from_numpy(sub.edge_index)
                 model(x.index_select(0, nodes), edges, sub.nodes_per_hop, sub.edges_per_hop)
@@ -160,22 +163,30 @@ def graphsage_in_process(products: ProductGraph, checkpoint: Path) -> dict:
         running = stack.running(settings, ["triton"], models=[GRAPHSAGE_PRODUCTS.name])
         with running, TritonClient.from_settings(settings) as client:
 
-            def served() -> None:
-                rng = np.random.default_rng(3)
-                embed_products(client, graph, chosen, rng=rng, products_per_request=MANY)
+            def served(size: int) -> None:
+                embed_products(client, graph, chosen, rng=np.random.default_rng(3), products_per_request=size)
 
-            turns = [(_seconds(in_process), _seconds(served)) for _ in range(TURNS + 1)][1:]  # the first warms both up
-    peer, ours = (IN_PROCESS / statistics.median(column) for column in zip(*turns, strict=True))
-    ratio = statistics.median(theirs / own for theirs, own in turns)
+            def turn(size: int) -> tuple[float, float]:
+                return _seconds(lambda: in_process(size)), _seconds(lambda: served(size))
+
+            # the first turn warms both up
+            turns = [[turn(size) for size in IN_PROCESS_SIZES] for _ in range(TURNS + 1)][1:]
+    rates, ratios = [], []
+    for of_a_size in zip(*turns, strict=True):
+        rates.append([len(chosen) / statistics.median(column) for column in zip(*of_a_size, strict=True)])
+        ratios.append(statistics.median(theirs / own for theirs, own in of_a_size))
+    (peer_small, ours_small), (peer, ours) = rates
+    small, size = IN_PROCESS_SIZES
     return {
         "id": "graphsage_in_process",
         "value": round(ours, 1),
-        "unit": f"products/s at {MANY} a request",
+        "unit": f"products/s at {size} a request",
         "peer": f"PyG in process, same sampler: {peer:.0f} products/s",
-        "ratio": ratio,
+        "ratio": ratios[-1],
         "bar": f"ratio >= {IN_PROCESS_BAR:g}",
-        "holds": ratio >= IN_PROCESS_BAR,
-        "note": f"{IN_PROCESS:,} products of {graph.csr.num_nodes:,}, {torch.get_num_threads()} threads in process",
+        "holds": ratios[-1] >= IN_PROCESS_BAR,
+        "note": f"{len(chosen):,} products, {torch.get_num_threads()} threads in process; "
+        f"at {small} a request {ratios[0]:.2f} of PyG: {ours_small:.0f} to {peer_small:.0f} products/s",
     }
 
 
@@ -270,7 +281,7 @@ def graphsage_vs_classic(products: ProductGraph, checkpoint: Path) -> dict:
         "unit": f"products/s at {MANY} a request",
         "peer": round(1 / seconds["classic"], 2),
         "ratio": round(many, 1),
-        "bar": f">= {RATIO_BAR_MANY:g} x, at one product a request >= {RATIO_BAR_ONE:g} x",
+        "bar": f"ratio >= {RATIO_BAR_MANY:g}, at one product a request >= {RATIO_BAR_ONE:g} x",
         "holds": many >= RATIO_BAR_MANY and one >= RATIO_BAR_ONE and difference < 1e-4,
         "note": f"at one product a request {1 / seconds['one']:.1f} products/s, {one:.1f} x; peer: padded JSON, one"
         f" product a request; embeddings of both ways differ by {difference:.0e}",

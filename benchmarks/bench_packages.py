@@ -75,9 +75,9 @@ def aqlite_wheel() -> tuple[float, bool, str]:
 
 
 BENCHMARKS: dict[str, tuple[Callable[[], tuple[float, bool, str]], float]] = {
-    "client_import": (client_import, 0.5),
-    "setup_warm": (setup_warm, 2.0),
-    "aqlite_wheel": (aqlite_wheel, 60.0),
+    "client_import": (client_import, 0.4),
+    "setup_warm": (setup_warm, 0.8),
+    "aqlite_wheel": (aqlite_wheel, 24.0),
 }
 """Id to what measures it and the most seconds it may take."""
 

@@ -17,7 +17,7 @@ from workshop import stack
 from workshop.triton.client import TritonClient
 from workshop.triton.repository import complete_models
 
-START_BAR_SECONDS = 14.0
+START_BAR_SECONDS = 8.0
 MEMORY_BAR_GB = 1.5
 SENTENCE = "a storm keeps two rivals on an island where an old map leads to the ship of a lost king"
 LABELS = np.array([["business", "science", "politics", "sport", "family", "war", "music"]], dtype=object)

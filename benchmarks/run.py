@@ -2,7 +2,8 @@
 
 Writes ``benchmarks/results.json`` (``machine``, and a list of ``{id, value, unit, peer, ratio, bar, holds, note,
 measured, commit}``) and ``benchmarks/RESULTS.md``. Ids that were not asked for keep their earlier result when it is of
-this machine and this commit; others are dropped, since figures of different code do not belong into one table.
+this machine and of committed code; others are dropped. The page has a table for each commit, since figures of different
+code do not belong into one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from workshop.evaluate.kept import processor_name
 from workshop.files import write_text
 from workshop.text.sources import cpu_has_bf16_units
 
@@ -89,16 +91,15 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 ONLY_BY_NAME = frozenset({"fuzz_cases", "soak"})
 """Ten minutes each, and longer: measured when they are asked for."""
+DIRTY = "+"
 ALL_IDS = tuple(name for names in MODULES.values() for name in names)
 RESULTS, TABLE = FOLDER / "results.json", FOLDER / "RESULTS.md"
 
 
 def machine_facts() -> dict:
     """What the figures depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return {
-        "processor": model,
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "bf16_units": cpu_has_bf16_units(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -143,48 +144,54 @@ def row_text(result: dict) -> str:
 
 
 def code_version() -> str:
-    """The last commit that changed more than the results themselves, with ``+`` where files differ from it."""
+    """The last commit that changed more than the results themselves, with ``DIRTY`` where files differ from it."""
     only_code = ["--", ".", ":!benchmarks/results.json", ":!benchmarks/RESULTS.md"]
 
     def git(*arguments: str) -> str:
         command = ["git", *arguments, *only_code]
         return subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True).stdout.strip()
 
-    return git("log", "-1", "--format=%h") + ("+" if git("status", "--porcelain") else "")
+    return git("log", "-1", "--format=%h") + (DIRTY if git("status", "--porcelain") else "")
 
 
 def merge(earlier: dict, results: list[dict], machine: dict, commit: str) -> dict:
-    """Earlier results with the new ones in their place; results of another machine or commit are dropped."""
-    same_machine = earlier.get("machine") == machine
-    kept = {r["id"]: r for r in earlier.get("results", []) if same_machine and r.get("commit") == commit}
+    """Earlier results with the new ones in their place; those of another machine or of uncommitted code are dropped."""
+    comparable = earlier.get("results", []) if earlier.get("machine") == machine else []
+    kept = {r["id"]: r for r in comparable if not r["commit"].endswith(DIRTY)}  # what changed may have changed again
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
     kept |= {result["id"]: {**result, "measured": now, "commit": commit} for result in results}
     return {"machine": machine, "results": [kept[name] for name in ALL_IDS if name in kept]}
 
 
 def markdown(report: dict) -> str:
-    """The results as a page."""
+    """The results as a page: a table for each commit, that of the newest measurement first."""
     facts = ", ".join(
         f"{name.replace('_', ' ')} {value}" for name, value in report["machine"].items() if value is not None
     )
-    commits = ", ".join(sorted({result["commit"] for result in report["results"]}))
-    lines = ["# Measured claims", "", f"`make bench` at commit {commits} on: {facts}."]
-    lines += ["A ratio compares with its peer in the same run.", ""]
-    lines += ["| id | value | peer | ratio | bar | holds | note |", "|---|---|---|---|---|---|---|"]
+    lines = ["# Measured claims", "", f"`make bench` on: {facts}."]
+    lines += ["A ratio compares with its peer in the same run. Each table is of one commit of the code."]
+    last: dict[str, str] = {}
     for r in report["results"]:
-        value = "-" if r["value"] is None else f"{r['value']:.4g} {r['unit'] or ''}".strip()
-        ratio = "" if r["ratio"] is None else f"{r['ratio']:.3g}"
-        cells = (
-            f"`{r['id']}`",
-            value,
-            r["peer"] or "",
-            ratio,
-            r["bar"],
-            "yes" if r["holds"] else "**no**",
-            r["note"] or "",
-        )
-        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
+        last[r["commit"]] = max(last.get(r["commit"], ""), r["measured"])
+    for commit in sorted(last, key=last.__getitem__, reverse=True):
+        lines += ["", f"## Commit {commit}, until {last[commit]}", ""]
+        lines += ["| id | value | peer | ratio | bar | holds | note |", "|---|---|---|---|---|---|---|"]
+        lines += [table_row(r) for r in report["results"] if r["commit"] == commit]
     return "\n".join(lines) + "\n"
+
+
+def table_row(result: dict) -> str:
+    """One result as a row of its commit's table."""
+    cells = (
+        f"`{result['id']}`",
+        "-" if result["value"] is None else f"{result['value']:.4g} {result['unit'] or ''}".strip(),
+        result["peer"] or "",
+        "" if result["ratio"] is None else f"{result['ratio']:.3g}",
+        result["bar"],
+        "yes" if result["holds"] else "**no**",
+        result["note"] or "",
+    )
+    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,9 +1,12 @@
-"""Stacks of their own whose repositories hold text models, so that nothing needs to have been traced before."""
+"""Stacks of their own whose repositories hold text models, so that nothing needs to have been traced before, and the
+rates of embedding with them."""
 
 from __future__ import annotations
 
+import statistics
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from workshop.stack.private import private_settings
 from workshop.text.prepare import prepare_sentence_bert, prepare_zero_shot
 from workshop.text.prepare_forms import FormMaker
 
+ROUNDS = 3
 TEXT_ENSEMBLES = ("text_embedding", "zero_shot_text")  # with the models they are made of: every text model
 
 
@@ -37,3 +41,18 @@ def one_form(name: str) -> Iterator[tuple[Settings, FormMaker]]:
         maker = FormMaker(settings)
         maker.make(name)
         yield settings, maker
+
+
+def rate(embed: Callable[[list[str]], object], texts: list[str]) -> float:
+    """Texts per second of one pass."""
+    started = time.perf_counter()
+    embed(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def compared(ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float, float]:
+    """Median rates of both, and the median of their ratios, measured in turn so that noise meets both."""
+    ours(), theirs()
+    pairs = [(ours(), theirs()) for _ in range(ROUNDS)]
+    ratio = statistics.median(mine / other for mine, other in pairs)
+    return statistics.median(mine for mine, _ in pairs), statistics.median(other for _, other in pairs), ratio
