@@ -1,5 +1,5 @@
 # Everything the workshop does, one command each; `make help` lists them.
-# Variables: PYTHON, NOTEBOOKS="01 05", DATA_SIZE=tiny|default|full, PARAMETERS="SEED=7", BENCH="id id",
+# Variables: PYTHON, NOTEBOOKS="01 05" or core, DATA_SIZE=tiny|default|full, PARAMETERS="SEED=7", BENCH="id id",
 # PYTEST_ARGS, LAB_ARGS, LOCK_ARGS.
 
 SHELL := /bin/sh
@@ -13,6 +13,8 @@ export PYTHON
 # deptry reports to stderr, also that it found nothing
 comma := ,
 declared = report=$$($(CURDIR)/$(PY) -m deptry $(1) 2>&1) || { echo "$$report"; exit 1; }
+# PYTEST_ARGS may choose tests of one part alone; pytest ends with 5 where it chooses none
+or_none = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # Idle OpenMP threads go to sleep soon instead of spinning: on a busy machine spinning costs most of the time.
 export GOMP_SPINCOUNT := 1000
 
@@ -60,7 +62,7 @@ run: setup ## Run the notebooks headless: NOTEBOOKS="01 05" DATA_SIZE=tiny
 	@$(PY) scripts/run_notebooks.py $(NOTEBOOKS) $(if $(DATA_SIZE),--data-size $(DATA_SIZE)) \
 		$(foreach parameter,$(PARAMETERS),--parameter '$(parameter)')
 
-api: setup ## The OpenAI-compatible API of the running stack, on WORKSHOP_API_PORT
+api: setup ## Recommendations and an OpenAI-compatible API of the running stack, on WORKSHOP_API_PORT
 	@$(PY) scripts/api.py
 
 demo: setup ## The demo of the running stack in the browser, on WORKSHOP_DEMO_PORT
@@ -69,8 +71,9 @@ demo: setup ## The demo of the running stack in the browser, on WORKSHOP_DEMO_PO
 lab: setup ## JupyterLab on the notebooks, stack running
 	@$(PY) scripts/lab.py $(LAB_ARGS)
 
-test: setup lint ## Lint, then unit, integration and notebook tests
-	@$(PY) -m pytest $(PYTEST_ARGS) </dev/null
+test: setup lint ## Lint, then unit and integration tests on two cores, then the notebooks
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/notebooks $(PYTEST_ARGS) </dev/null $(or_none)
+	@$(PY) -m pytest tests/notebooks $(PYTEST_ARGS) </dev/null $(or_none)
 
 test-aqlite: $(STAMP) ## The tests of packages/aqlite alone
 	@cd packages/aqlite && $(CURDIR)/$(PY) -m pytest $(PYTEST_ARGS) </dev/null
@@ -102,11 +105,11 @@ bench: setup ## Measure: all but what takes ten minutes (fuzz_cases, soak), or B
 
 docs: setup ## The site of the newest whole run, in site/html; checked page by page where Chromium is installed
 	@$(PY) scripts/build_docs.py
-	@if command -v chromium >/dev/null; then $(PY) scripts/check_docs.py; fi
+	@$(PY) scripts/check_docs.py --if-installed
 
 slides: setup ## Slides of the newest whole run, in site/slides; gone through where Chromium is installed
 	@$(PY) scripts/build_slides.py
-	@if command -v chromium >/dev/null; then $(PY) scripts/check_slides.py; fi
+	@$(PY) scripts/check_slides.py --if-installed
 
 clean: ## Remove caches, runs and generated weights; data and .venv stay
 	@if [ -x $(PY) ]; then $(PY) scripts/stack.py down; fi

@@ -21,12 +21,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DISK_GB = 8  # the environment takes 3.6 GB, pip needs as much again while it installs; data and runs the rest
 MEMORY_GB = 6  # the servers take up to 2.5 GB, a notebook's kernel up to 2 GB
+GLIBC = (2, 35)  # of Ubuntu 22.04; the local tritonserver is linked against it
 COMPOSE_VERSION = (2, 24)  # knows !reset, which docker-compose.cpu.yml uses
 COMPOSE_DRIVER = 615  # of the CUDA 13.4 inside the compose file's Triton image
 
 
 COMPOSE = "docker compose -f docker-compose.yml -f docker-compose.cpu.yml up --detach --build --wait"
-CONTAINERS = "cp .env.example .env, write a password into it, then: " + COMPOSE
+CONTAINERS = (
+    "cp .env.example .env, write a password (ARANGO_ROOT_PASSWORD) and a key (WORKSHOP_TRITON_CONTROL_KEY) into it, "
+    "then: " + COMPOSE
+)
 REMEDIES = {
     "Darwin": "Docker Desktop, then: " + CONTAINERS,
     "Windows": "wsl --install -d Ubuntu-24.04, and in its window, in a clone on the Linux side: make run. "
@@ -52,20 +56,24 @@ def check_python() -> str:
 
 
 def check_platform() -> str:
-    """Whether the local stack can run here at all: Linux on x86_64."""
+    """Whether the local stack can run here at all: Linux on x86_64, with a C library that is new enough."""
     system, machine = platform.system(), platform.machine()
     if not runs_local_stack():
         names = {"Darwin": "macOS"}
+        library = " with " + " ".join(filter(None, platform.libc_ver())) if system == "Linux" else ""
         raise CheckError(
-            f"the local stack needs Linux on x86_64, this is {names.get(system, system)} on {machine}",
+            f"the local stack needs Linux on x86_64 with glibc {'.'.join(map(str, GLIBC))} or newer, "
+            f"this is {names.get(system, system)} on {machine}{library}",
             hint=REMEDIES.get(system, CONTAINERS),
         )
     return f"{system} on {machine}"
 
 
 def runs_local_stack() -> bool:
-    """Whether this is the system and processor that the local ``tritonserver`` is built for."""
-    return (platform.system(), platform.machine()) == ("Linux", "x86_64")
+    """Whether this is the system, processor and C library that the local ``tritonserver`` is built for."""
+    name, version = platform.libc_ver()
+    built_for = (platform.system(), platform.machine(), name) == ("Linux", "x86_64", "glibc")
+    return built_for and tuple(map(int, version.split(".")[:2])) >= GLIBC
 
 
 def check_docker() -> str:

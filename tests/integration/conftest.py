@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_hub
 import tiny_models
+from catalogue_world import both_servers, stock
 
 from workshop import stack
 from workshop.settings import Settings, load_settings
@@ -93,3 +94,20 @@ def hub(local_stack, folders) -> Iterator[TritonClient]:
         yield client
         for entry in entries:
             client.unload_model(entry.name)
+
+
+@pytest.fixture(scope="session")
+def world(local_stack, local_store, tmp_path_factory) -> Settings:
+    """Settings of servers with every model and collection that the demo shows, on tiny data."""
+    from demo_world import filled  # only those who ask for it need a browser's tools
+
+    return filled(local_stack, local_store, tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def shop(local_stack, local_store, tmp_path_factory) -> Settings:
+    """Settings of servers that hold the tiny films and products, and what recommends them."""
+    settings = both_servers(local_stack, local_store, "shop")
+    with TritonClient.from_settings(settings) as client:
+        stock(settings, client, tmp_path_factory.mktemp("shop"))
+    return settings

@@ -22,6 +22,7 @@ from workshop import stack
 from workshop.errors import (
     PortInUseError,
     ServerDiedError,
+    ServingAuthError,
     SettingsError,
     StackError,
     StartTimeoutError,
@@ -31,6 +32,7 @@ from workshop.settings import PROJECT_ROOT
 from workshop.stack import process, triton
 from workshop.stack.private import free_ports, private_settings
 from workshop.store.connection import change_password, connect, server_version
+from workshop.triton.client import TritonClient
 
 ROW = ("FP32", [-1])
 
@@ -352,21 +354,31 @@ def test_the_password_of_a_server_elsewhere_is_changed_with_the_old_one(local_st
     assert server_version(connect(local_store))
 
 
-def test_notebooks_run_against_servers_that_something_else_started(local_stack, local_store, tmp_path):
-    """A second local stack stands in for compose's servers, or remote ones: the run starts and stops nothing."""
-    repository = local_stack.model_repository
-    environment = {
-        **os.environ,
-        "WORKSHOP_START_SERVERS": "false",
-        "WORKSHOP_STACK_DIR": str(tmp_path / "none"),
-        "WORKSHOP_MODEL_REPOSITORY": str(repository),
-        "WORKSHOP_TRITON_HTTP_PORT": str(local_stack.triton_http_port),
-        "WORKSHOP_TRITON_GRPC_PORT": str(local_stack.triton_grpc_port),
-        "WORKSHOP_ARANGO_PORT": str(local_store.arango_port),
-        "WORKSHOP_ARANGO_PASSWORD": local_store.stack_password_file.read_text(encoding="ascii").strip(),
-    }
-    command = [sys.executable, "scripts/run_notebooks.py", "00", "--data-size", "tiny"]
-    run = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert not list((tmp_path / "none").glob("*.pid"))
-    assert stack.status(local_stack, ["triton"])[0].state == "ready"
+def test_notebooks_run_against_servers_that_something_else_started(model_repository, tmp_path):
+    """README's command. A second local stack, whose Triton asks for a key, stands in for compose's servers or remote
+    ones: the run starts and stops nothing, and the port of a store of this machine leads nowhere."""
+    elsewhere = private_settings(
+        tmp_path / "stack", model_repository=model_repository, triton_control_key="key-of-the-room"
+    )
+    with stack.running(elsewhere, ["triton", "aqlite"]):
+        with TritonClient.from_settings(elsewhere, control_key="") as client, pytest.raises(ServingAuthError):
+            client.models()
+        environment = {
+            **os.environ,
+            "WORKSHOP_START_SERVERS": "false",
+            "ARANGO_URL": elsewhere.aqlite_url,
+            "ARANGO_ROOT_PASSWORD": elsewhere.stack_password_file.read_text(encoding="ascii").strip(),
+            "WORKSHOP_ARANGO_PORT": str(free_ports(1)[0]),
+            "WORKSHOP_STACK_DIR": str(tmp_path / "none"),
+            "WORKSHOP_MODEL_REPOSITORY": str(model_repository),
+            "WORKSHOP_TRITON_HTTP_PORT": str(elsewhere.triton_http_port),
+            "WORKSHOP_TRITON_GRPC_PORT": str(elsewhere.triton_grpc_port),
+            "WORKSHOP_TRITON_METRICS_PORT": str(elsewhere.triton_metrics_port),
+            "WORKSHOP_TRITON_CONTROL_KEY": elsewhere.triton_control_key,
+        }
+        command = [sys.executable, "scripts/run_notebooks.py", "00", "01", "--data-size", "tiny"]
+        run = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert not list((tmp_path / "none").glob("*.pid"))
+        assert {status.state for status in stack.status(elsewhere, ["triton", "aqlite"])} == {"ready"}
+        assert connect(elsewhere, database="first_taste").collection("movies").count() == 4803

@@ -27,6 +27,7 @@ MODULES = [
     "workshop.text.classifier",
     "workshop.recommend.live_products",
     "workshop.recommend.movies",
+    "workshop.api.app",
     "workshop.demo.app",
 ]
 

@@ -17,6 +17,7 @@ import pytest
 from scripts import check_environment, install, strip_notebooks, update_docs
 from workshop import errors
 from workshop.settings import PROJECT_ROOT, Settings
+from workshop.stack.machine import MINIMUM_GLIBC
 from workshop.stack.private import free_ports
 
 
@@ -115,19 +116,26 @@ def test_the_check_works_before_anything_is_installed():
     assert "Traceback" not in result.stderr
 
 
+def test_both_checks_of_the_machine_want_the_same_c_library():
+    assert check_environment.GLIBC == MINIMUM_GLIBC
+
+
 @pytest.mark.parametrize(
-    ("system", "machine", "named", "remedies"),
+    ("system", "machine", "library", "named", "remedies"),
     [
-        ("Darwin", "arm64", "macOS on arm64", ["docker compose -f docker-compose.yml -f docker-compose.cpu.yml up"]),
-        ("Windows", "AMD64", "Windows on AMD64", ["wsl --install", "make run", "docker compose"]),
-        ("Linux", "aarch64", "Linux on aarch64", ["docker compose"]),
+        ("Darwin", "arm64", ("", ""), "macOS on arm64", ["docker-compose.yml -f docker-compose.cpu.yml up"]),
+        ("Windows", "AMD64", ("", ""), "Windows on AMD64", ["wsl --install", "make run", "docker compose"]),
+        ("Linux", "aarch64", ("glibc", "2.36"), "Linux on aarch64 with glibc 2.36", ["docker compose"]),
+        ("Linux", "x86_64", ("glibc", "2.34"), "Linux on x86_64 with glibc 2.34", ["docker compose"]),
+        ("Linux", "x86_64", ("", ""), "Linux on x86_64", ["docker compose"]),
     ],
 )
-def test_the_check_says_what_to_do_where_the_stack_cannot_run(system, machine, named, remedies, tmp_path):
+def test_the_check_says_what_to_do_where_the_stack_cannot_run(system, machine, library, named, remedies, tmp_path):
     docker = script(tmp_path / "docker", "echo 2.29.1")
     fake = (
         "import platform, runpy, shutil\n"
         f"platform.system, platform.machine = lambda: {system!r}, lambda: {machine!r}\n"
+        f"platform.libc_ver = lambda: {library!r}\n"
         f"shutil.which = lambda name: {str(docker)!r}\n"
         "runpy.run_path('scripts/check_environment.py', run_name='__main__')"
     )
