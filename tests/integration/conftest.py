@@ -10,6 +10,7 @@ import pytest
 import tiny_hub
 import tiny_models
 from catalogue_world import both_servers, stock
+from serving import loaded
 
 from workshop import stack
 from workshop.settings import Settings, load_settings
@@ -17,6 +18,9 @@ from workshop.stack.private import private_settings
 from workshop.text.generation.entries import classifier_entry, generator_entries, write_entry
 from workshop.text.generation.hub import find_hub_model
 from workshop.triton.client import TritonClient
+
+EVERYWHERE = ["add_subtract", "look_up", "divide"]
+"""The tiny models that tests of many modules ask."""
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +44,11 @@ def tiny_model_names(model_repository) -> list[str]:
 
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory, model_repository, tiny_model_names) -> Iterator[Settings]:
-    """Settings of a running tritonserver that serves the tiny models; it can load the others of the repository."""
+    """Settings of a running tritonserver that serves a few tiny models; it can load the others of the repository."""
     settings = private_settings(
         tmp_path_factory.mktemp("stack"), model_repository=model_repository, response_cache_mb=16
     )
-    with stack.running(settings, ["triton"], models=tiny_model_names):
+    with stack.running(settings, ["triton"], models=EVERYWHERE):
         yield settings
 
 
@@ -64,6 +68,13 @@ def folders(tmp_path_factory) -> dict[str, Path]:
         "tiny-llama": tiny_hub.save_generator(folder / "tiny-llama"),
         "tiny-bert": tiny_hub.save_classifier(folder / "tiny-bert"),
     }
+
+
+@pytest.fixture(scope="module")
+def tiny_models_served(local_stack, tiny_model_names) -> Iterator[Settings]:
+    """Settings of the same tritonserver while it serves all tiny models."""
+    with TritonClient.from_settings(local_stack) as client, loaded(client, *tiny_model_names):
+        yield local_stack
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +99,8 @@ def hub(local_stack, folders) -> Iterator[TritonClient]:
     ]
     for entry in entries:
         write_entry(entry, local_stack.model_repository)
-    with TritonClient.from_settings(local_stack) as client:
-        for entry in entries:
-            client.load_model(entry.name)
+    with TritonClient.from_settings(local_stack) as client, loaded(client, *(entry.name for entry in entries)):
         yield client
-        for entry in entries:
-            client.unload_model(entry.name)
 
 
 @pytest.fixture(scope="session")
