@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -276,6 +277,13 @@ def test_scripts(source, dump, local_store, tmp_path, monkeypatch, capsys):
     assert "movies: 200 documents" in capsys.readouterr().out
     assert restore_dump_script.main([str(tmp_path)]) == 1
     assert "is no dump" in capsys.readouterr().out
+    source.collection(MOVIES).insert({"_key": "mine", "title": "Mine", **DataSet(OWN_TABLES, "0").marks})
+    try:
+        assert make_dump_script.main(["movies", "--folder", str(tmp_path / "mixed")]) == 1
+    finally:
+        source.collection(MOVIES).delete("mine")
+    assert re.search(f"holds {re.escape(OWN_TABLES)}.*whose name the dump would have", capsys.readouterr().out)
+    assert not (tmp_path / "mixed").exists()
 
 
 def test_store_that_stops_in_the_middle_of_a_load(tmp_path, source, local_store, model_repository):
