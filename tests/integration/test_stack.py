@@ -360,7 +360,7 @@ def test_notebooks_run_against_servers_that_something_else_started(model_reposit
     elsewhere = private_settings(
         tmp_path / "stack", model_repository=model_repository, triton_control_key="key-of-the-room"
     )
-    with stack.running(elsewhere, ["triton", "aqlite"]):
+    with stack.running(elsewhere, ["triton", "aqlite"], models=[]):
         with TritonClient.from_settings(elsewhere, control_key="") as client, pytest.raises(ServingAuthError):
             client.models()
         environment = {
