@@ -1,9 +1,9 @@
 """Measure the project's claims: ``python benchmarks/run.py [id ...]``; without an id, all but the longest, see below.
 
-Writes ``benchmarks/results.json`` (``machine``, and a list of ``{id, value, unit, peer, ratio, bar, holds, note,
-measured, commit}``) and ``benchmarks/RESULTS.md``. Ids that were not asked for keep their earlier result when it is of
-this machine and of committed code; others are dropped. The page has a table for each commit, since figures of different
-code do not belong into one.
+Writes ``benchmarks/results.json`` (for each machine ``machine``, and ``results``, a list of ``{id, value, unit, peer,
+ratio, bar, holds, note, measured, commit}``) and ``benchmarks/RESULTS.md``. Ids that were not asked for keep the
+earlier result of this machine when it is of committed code. The page has a part for each machine, this one's first, and
+in it a table for each commit: figures of different machines, or of different code, do not belong into one.
 """
 
 from __future__ import annotations
@@ -155,29 +155,49 @@ def code_version() -> str:
 
 
 def merge(earlier: dict, results: list[dict], machine: dict, commit: str) -> dict:
-    """Earlier results with the new ones in their place; those of another machine or of uncommitted code are dropped."""
-    comparable = earlier.get("results", []) if earlier.get("machine") == machine else []
-    kept = {r["id"]: r for r in comparable if not r["commit"].endswith(DIRTY)}  # what changed may have changed again
+    """Earlier results of this machine with the new ones in their place, then those of other machines as they were.
+
+    Those of uncommitted code are dropped: what changed may have changed again.
+    """
+    machines = {json.dumps(part["machine"]): part for part in earlier.get("machines", [])}
+    own = machines.pop(json.dumps(machine), {"results": []})
+    kept = {r["id"]: r for r in own["results"] if not r["commit"].endswith(DIRTY)}
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
     kept |= {result["id"]: {**result, "measured": now, "commit": commit} for result in results}
-    return {"machine": machine, "results": [kept[name] for name in ALL_IDS if name in kept]}
+    part = {"machine": machine, "results": [kept[name] for name in ALL_IDS if name in kept]}
+    return {"machines": [part, *machines.values()]}
 
 
 def markdown(report: dict) -> str:
-    """The results as a page: a table for each commit, that of the newest measurement first."""
-    facts = ", ".join(
-        f"{name.replace('_', ' ')} {value}" for name, value in report["machine"].items() if value is not None
-    )
-    lines = ["# Measured claims", "", f"`make bench` on: {facts}."]
-    lines += ["A ratio compares with its peer in the same run. Each table is of one commit of the code."]
-    last: dict[str, str] = {}
-    for r in report["results"]:
-        last[r["commit"]] = max(last.get(r["commit"], ""), r["measured"])
-    for commit in sorted(last, key=last.__getitem__, reverse=True):
-        lines += ["", f"## Commit {commit}, until {last[commit]}", ""]
-        lines += ["| id | value | peer | ratio | bar | holds | note |", "|---|---|---|---|---|---|---|"]
-        lines += [table_row(r) for r in report["results"] if r["commit"] == commit]
+    """The results as a page: a part for each machine, in it a table for each commit, the newest measurement's first."""
+    lines = [
+        "# Measured claims",
+        "",
+        "By `make bench`. A ratio compares with its peer in the same run. Each table is of",
+    ]
+    lines += ["one commit of the code on one machine: figures of two tables do not compare."]
+    for part in report["machines"]:
+        lines += ["", f"## {machine_text(part['machine'])}"]
+        last: dict[str, str] = {}
+        for r in part["results"]:
+            last[r["commit"]] = max(last.get(r["commit"], ""), r["measured"])
+        for commit in sorted(last, key=last.__getitem__, reverse=True):
+            lines += ["", f"### Commit {commit}, until {last[commit]}", ""]
+            lines += ["| id | value | peer | ratio | bar | holds | note |", "|---|---|---|---|---|---|---|"]
+            lines += [table_row(r) for r in part["results"] if r["commit"] == commit]
     return "\n".join(lines) + "\n"
+
+
+def machine_text(machine: dict) -> str:
+    """A machine in a line; what it lacks is left out."""
+    facts = [
+        machine["processor"],
+        f"{machine['cores']} cores",
+        "bf16 units" if machine["bf16_units"] else "no bf16 units",
+    ]
+    units = {"memory_gb": "{} GB of memory", "gpu": "{}", "python": "Python {}", "torch": "torch {}"}
+    facts += [text.format(machine[name]) for name, text in units.items() if machine[name] is not None]
+    return ", ".join(facts)
 
 
 def table_row(result: dict) -> str:

@@ -62,10 +62,10 @@ def test_documents_are_of_the_size_of_our_own(pattern, bytes_each, system):
     assert mean == pytest.approx(bytes_each, rel=0.5)
 
 
-def test_the_rate_of_two_cores_is_the_measured_one():
-    results = json.loads((PROJECT_ROOT / "benchmarks/results.json").read_text())["results"]
-    (measured,) = [one["value"] for one in results if one["id"] == "text_like_for_like"]
-    assert measured / 2 < arithmetic.TWO_CORES < measured * 2
+def test_the_rate_of_two_cores_is_a_measured_one():
+    machines = json.loads((PROJECT_ROOT / "benchmarks/results.json").read_text())["machines"]
+    measured = [one["value"] for part in machines for one in part["results"] if one["id"] == "text_like_for_like"]
+    assert any(value / 2 < arithmetic.TWO_CORES < value * 2 for value in measured), measured
 
 
 @pytest.mark.parametrize(

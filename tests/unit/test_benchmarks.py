@@ -15,37 +15,54 @@ import run
 BAR = re.compile(r"(?P<ratio>ratio )?(?P<side><=|>=) (?P<bar>[\d,]*\.?\d+)(?: (?P<unit>[^,]+))?(?:,.*)?")
 LOOSEST = 4.5  # bars are set at three times a figure, and one run is half as fast again as another
 PROMISED = {"demo_start"}  # what a reader is told, on slower machines too
-MACHINE = {"processor": "one", "cores": 2}
-EARLIER = {
-    "machine": MACHINE,
-    "results": [
-        {"id": name, "value": 1.0, "commit": "abc", "measured": "then"} for name in ("stack_start", "warm_run")
-    ],
+MACHINE = {
+    "processor": "one",
+    "cores": 2,
+    "bf16_units": True,
+    "memory_gb": 8,
+    "gpu": None,
+    "python": "3.11.7",
+    "torch": "2.13.0",
 }
+EARLIER = [{"id": name, "value": 1.0, "commit": "abc", "measured": "then"} for name in ("stack_start", "warm_run")]
 
 
-def values(report):
-    return {result["id"]: (result["value"], result["commit"]) for result in report["results"]}
+def on(machine, results):
+    return {"machine": machine, "results": results}
+
+
+def values(part):
+    return {result["id"]: (result["value"], result["commit"]) for result in part["results"]}
 
 
 @pytest.mark.parametrize("commit", ["abc", "def", "def+"])
 def test_results_of_the_same_machine_are_kept_with_their_commit(commit):
-    report = run.merge(EARLIER, [{"id": "stack_start", "value": 2.0}], MACHINE, commit)
-    assert values(report) == {"stack_start": (2.0, commit), "warm_run": (1.0, "abc")}
+    earlier = {"machines": [on(MACHINE, EARLIER)]}
+    (part,) = run.merge(earlier, [{"id": "stack_start", "value": 2.0}], MACHINE, commit)["machines"]
+    assert values(part) == {"stack_start": (2.0, commit), "warm_run": (1.0, "abc")}
 
 
-def test_results_of_another_machine_are_dropped():
-    report = run.merge(EARLIER, [{"id": "stack_start", "value": 2.0}], {**MACHINE, "cores": 4}, "abc")
-    assert values(report) == {"stack_start": (2.0, "abc")}
+def test_results_of_another_machine_stay_apart_below():
+    other = {**MACHINE, "cores": 4}
+    earlier = {"machines": [on(other, EARLIER), on(MACHINE, EARLIER)]}
+    report = run.merge(earlier, [{"id": "stack_start", "value": 2.0}], MACHINE, "def")
+    assert [part["machine"] for part in report["machines"]] == [MACHINE, other]
+    assert values(report["machines"][0]) == {"stack_start": (2.0, "def"), "warm_run": (1.0, "abc")}
+    assert report["machines"][1]["results"] == EARLIER
+
+
+def test_the_first_results_of_all():
+    (part,) = run.merge({}, [{"id": "stack_start", "value": 2.0}], MACHINE, "abc")["machines"]
+    assert values(part) == {"stack_start": (2.0, "abc")}
 
 
 def test_results_of_files_that_differ_from_their_commit_are_dropped():
-    earlier = {**EARLIER, "results": [{**result, "commit": "abc+"} for result in EARLIER["results"]]}
-    report = run.merge(earlier, [{"id": "stack_start", "value": 2.0}], MACHINE, "abc+")
-    assert values(report) == {"stack_start": (2.0, "abc+")}
+    earlier = {"machines": [on(MACHINE, [{**result, "commit": "abc+"} for result in EARLIER])]}
+    (part,) = run.merge(earlier, [{"id": "stack_start", "value": 2.0}], MACHINE, "abc+")["machines"]
+    assert values(part) == {"stack_start": (2.0, "abc+")}
 
 
-def test_each_commit_has_a_table_of_its_own_the_newest_first():
+def test_each_commit_of_a_machine_has_a_table_of_its_own_the_newest_first():
     bare = {"unit": "s", "peer": None, "ratio": None, "bar": "<= 1", "holds": True, "note": ""}
     results = [
         {**bare, "id": name, "value": 1.0, "commit": commit, "measured": measured}
@@ -55,7 +72,16 @@ def test_each_commit_has_a_table_of_its_own_the_newest_first():
             ("c", "old", "2026-01-01"),
         )
     ]
-    _, *tables = run.markdown({"machine": MACHINE, "results": results}).split("## Commit ")
+    other = {**MACHINE, "processor": "two", "bf16_units": False, "gpu": "G"}
+    page = run.markdown({"machines": [on(MACHINE, results), on(other, results[:1])]})
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## one, 2 cores, bf16 units, 8 GB of memory, Python 3.11.7, torch 2.13.0",
+        "## two, 2 cores, no bf16 units, 8 GB of memory, G, Python 3.11.7, torch 2.13.0",
+    ]
+    _, first, second = page.split("\n## ")
+    assert [part.count("### Commit") for part in (first, second)] == [2, 1]
+    _, *tables = first.split("### Commit ")
     assert [table.split(",")[0] for table in tables] == ["new", "old"]
     assert [[line[2:5] for line in table.splitlines() if line.startswith("| `")] for table in tables] == [
         ["`b`"],
@@ -105,7 +131,8 @@ def looseness(result):
 
 def test_bars_can_fail():
     """None is much looser than three times what was measured."""
-    results = json.loads(run.RESULTS.read_text())["results"]
-    loose = {r["id"]: round(looseness(r), 1) for r in results if looseness(r) > LOOSEST}
-    assert loose.keys() <= PROMISED, loose
-    assert sum(looseness(r) != 1 for r in results) > len(results) / 2, "most bars are one number"
+    for part in json.loads(run.RESULTS.read_text())["machines"]:
+        results = part["results"]
+        loose = {r["id"]: round(looseness(r), 1) for r in results if looseness(r) > LOOSEST}
+        assert loose.keys() <= PROMISED, (part["machine"], loose)
+        assert sum(looseness(r) != 1 for r in results) > len(results) / 2, "most bars are one number"
