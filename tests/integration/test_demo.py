@@ -125,8 +125,12 @@ def recommended(page: Page, title: str) -> Locator:
 
 
 def slide_to_0(page: Page, weight: str) -> None:
+    slider = page.get_by_role("slider", name=f"Weight of {weight}")
+    thumb = page.locator(f"[aria-label='Weight of {weight}'] [tabindex='0']")
+    expect(thumb).to_be_visible()  # what is folded away takes no key, and press() does not wait for it
     for _ in range(4):  # of ten steps each
-        page.locator(f"[aria-label='Weight of {weight}'] [tabindex='0']").press("PageDown", delay=150)
+        thumb.press("PageDown", delay=150)
+    expect(slider).to_have_attribute("aria-valuenow", "0")
 
 
 def find_product(page: Page, text: str, title: str) -> Locator:
