@@ -10,7 +10,7 @@ import pytest
 import tiny_hub
 import tiny_models
 from catalogue_world import both_servers, stock
-from serving import loaded
+from serving import Kept, running
 
 from workshop import stack
 from workshop.settings import Settings, load_settings
@@ -33,8 +33,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
-EVERYWHERE = ["add_subtract", "look_up", "divide"]
-"""The tiny models that tests of many modules ask."""
+KEPT = pytest.StashKey[list[Kept]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    for server in item.config.stash.get(KEPT, ()):
+        server.keep()
+
+
+@pytest.fixture(scope="session")
+def kept_servers(pytestconfig) -> list[Kept]:
+    """The servers that are looked at before each test."""
+    return pytestconfig.stash.setdefault(KEPT, [])
 
 
 @pytest.fixture(scope="session")
@@ -57,12 +68,12 @@ def tiny_model_names(model_repository) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def local_stack(tmp_path_factory, model_repository, tiny_model_names) -> Iterator[Settings]:
-    """Settings of a running tritonserver that serves a few tiny models; it can load the others of the repository."""
+def local_stack(tmp_path_factory, model_repository, tiny_model_names, kept_servers) -> Iterator[Settings]:
+    """Settings of a running tritonserver that serves the tiny models; it can load the others of the repository."""
     settings = private_settings(
         tmp_path_factory.mktemp("stack"), model_repository=model_repository, response_cache_mb=16
     )
-    with stack.running(settings, ["triton"], models=EVERYWHERE):
+    with running(settings, tiny_model_names, kept_servers):
         yield settings
 
 
@@ -82,13 +93,6 @@ def folders(tmp_path_factory) -> dict[str, Path]:
         "tiny-llama": tiny_hub.save_generator(folder / "tiny-llama"),
         "tiny-bert": tiny_hub.save_classifier(folder / "tiny-bert"),
     }
-
-
-@pytest.fixture(scope="module")
-def tiny_models_served(local_stack, tiny_model_names) -> Iterator[Settings]:
-    """Settings of the same tritonserver while it serves all tiny models."""
-    with TritonClient.from_settings(local_stack) as client, loaded(client, *tiny_model_names):
-        yield local_stack
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +117,12 @@ def hub(local_stack, folders) -> Iterator[TritonClient]:
     ]
     for entry in entries:
         write_entry(entry, local_stack.model_repository)
-    with TritonClient.from_settings(local_stack) as client, loaded(client, *(entry.name for entry in entries)):
+    with TritonClient.from_settings(local_stack) as client:
+        for entry in entries:
+            client.load_model(entry.name)
         yield client
+        for entry in entries:
+            client.unload_model(entry.name)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import tiny_text_models
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from serving import running
 
-from workshop import stack
 from workshop.errors import (
     ModelSourceError,
     PrecisionLossError,
@@ -59,7 +59,7 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
+def settings(tmp_path_factory, kept_servers):
     """A server of its own, with a response cache, whose repository holds the text models as committed."""
     repository = tmp_path_factory.mktemp("models") / "repository"
     for name in MODELS:
@@ -72,7 +72,7 @@ def settings(tmp_path_factory):
         precision="fp32",
         triton_timeout=LOAD_SECONDS,
     )
-    with stack.running(own, ["triton"], models=[]):
+    with running(own, [], kept_servers):
         yield own
 
 

@@ -7,7 +7,6 @@ import openai
 import pytest
 import requests
 from api_world import serving
-from serving import loaded
 
 from workshop.export.gates import LEAST_COSINES, row_cosines
 from workshop.text.generation.client import generate
@@ -89,17 +88,18 @@ def test_bad_requests_have_the_errors_of_the_real_api(api, change, kind, message
 
 def test_embeddings_are_those_of_triton_and_their_tokens_are_counted(api, local_stack, hub):
     prepare_sentence_bert(local_stack)
-    with loaded(hub, "text_tokenizer", "sentence_bert", "text_embedding"):
-        texts = ["a heist in winter", "two friends", "word " * 400]
-        answer = api.embeddings.create(model="text_embedding", input=texts, encoding_format="float")
-        direct = hub.infer("text_embedding", {"TEXT": [[text] for text in texts]})["EMBEDDING"]
-        assert row_cosines(direct, np.array([item.embedding for item in answer.data])).min() >= LEAST_COSINES["bf16"]
-        mask = hub.infer("text_tokenizer", {"TEXT": [[text] for text in texts]})["attention_mask__1"]
-        assert answer.usage.prompt_tokens == answer.usage.total_tokens == mask.sum() > 256
-        # another batch is padded to another length, which rounds otherwise where the processor computes in bf16
-        many = api.embeddings.create(model="text_embedding", input=["two friends"] * 70 + ["word " * 100])
-        assert row_cosines(direct[1:2], np.array([many.data[0].embedding])).min() >= LEAST_COSINES["bf16"]
-        assert many.usage.prompt_tokens == 70 * 4 + 102
+    for name in ("text_tokenizer", "sentence_bert", "text_embedding"):
+        hub.load_model(name)
+    texts = ["a heist in winter", "two friends", "word " * 400]
+    answer = api.embeddings.create(model="text_embedding", input=texts, encoding_format="float")
+    direct = hub.infer("text_embedding", {"TEXT": [[text] for text in texts]})["EMBEDDING"]
+    assert row_cosines(direct, np.array([item.embedding for item in answer.data])).min() >= LEAST_COSINES["bf16"]
+    mask = hub.infer("text_tokenizer", {"TEXT": [[text] for text in texts]})["attention_mask__1"]
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == mask.sum() > 256
+    # another batch is padded to another length, which rounds otherwise where the processor computes in bf16
+    many = api.embeddings.create(model="text_embedding", input=["two friends"] * 70 + ["word " * 100])
+    assert row_cosines(direct[1:2], np.array([many.data[0].embedding])).min() >= LEAST_COSINES["bf16"]
+    assert many.usage.prompt_tokens == 70 * 4 + 102
 
 
 def test_an_embedding_of_a_model_that_makes_none_is_refused(api):

@@ -11,8 +11,8 @@ from tritonclient.utils import InferenceServerException
 
 
 @pytest.fixture(scope="module")
-def address(tiny_models_served):
-    return f"127.0.0.1:{tiny_models_served.triton_http_port}"
+def address(local_stack):
+    return f"127.0.0.1:{local_stack.triton_http_port}"
 
 
 def ask(address, model, **inputs):

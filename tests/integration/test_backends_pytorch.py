@@ -14,8 +14,8 @@ from workshop.stack import log_path
 
 
 @pytest.fixture(scope="module")
-def client(tiny_models_served):
-    with triton.InferenceServerClient(f"127.0.0.1:{tiny_models_served.triton_grpc_port}") as client:
+def client(local_stack):
+    with triton.InferenceServerClient(f"127.0.0.1:{local_stack.triton_grpc_port}") as client:
         yield client
 
 

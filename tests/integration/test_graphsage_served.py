@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from serving import loaded
 from torch_geometric.data import Data
 
 from workshop.errors import DataInvalidError, InferenceError, TensorShapeError, TensorTypeError
@@ -53,11 +52,12 @@ def expected(model, data, graph) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def client(local_stack, model, data, graph, tmp_path_factory) -> Iterator[TritonClient]:
-    """A client of the stack, which serves this model."""
+    """A client of the stack, which serves this model from here on."""
     checkpoint = tmp_path_factory.mktemp("graphsage") / "model.safetensors"
     save_model(checkpoint, model, {"data": "random"})
     trace_checkpoint(checkpoint, data.x, graph.csr, local_stack.model_repository)
-    with TritonClient.from_settings(local_stack) as client, loaded(client, GRAPHSAGE_PRODUCTS.name):
+    with TritonClient.from_settings(local_stack) as client:
+        client.load_model(GRAPHSAGE_PRODUCTS.name)
         client.wait_ready(GRAPHSAGE_PRODUCTS.name)
         yield client
 

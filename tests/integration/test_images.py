@@ -11,7 +11,6 @@ import tritonclient.http as triton_http
 from onnx import TensorProto, helper
 from pictures import encoded, noise, unusable
 from PIL import Image
-from serving import loaded
 from tritonclient.utils import InferenceServerException
 
 from scripts import image_client
@@ -35,8 +34,10 @@ CAT = next(photo for photo in sample_photos() if photo.name == "cat")
 def served(local_stack):
     """Settings of the running stack, with the image models traced and loaded."""
     prepare_image_classifier(local_stack)
-    with TritonClient.from_settings(local_stack) as client, loaded(client, *MODELS):
-        yield local_stack
+    with TritonClient.from_settings(local_stack) as client:
+        for name in MODELS:
+            client.load_model(name)
+    return local_stack
 
 
 @pytest.fixture

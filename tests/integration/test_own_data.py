@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from serving import loaded
 from torch_geometric.data import Data
 
 from workshop.data.orders import read_orders
@@ -72,7 +71,8 @@ def test_own_data_from_training_to_recommendation(name, tmp_path, local_stack, d
     own = ProductCollections(f"{name}_products", f"{name}_links", f"{name}_graph")
     load_product_graph(database, products, collections=own, edge_weight=weight)
     version = sidecar.version_name
-    with TritonClient.from_settings(local_stack) as client, loaded(client, model.name):
+    with TritonClient.from_settings(local_stack) as client:
+        client.load_model(model.name)
         client.wait_ready(model.name)
         report = embed_catalogue(database, client, products, model_version=version, model=model, collections=own)
         assert report.stored == products.num_products

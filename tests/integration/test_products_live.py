@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from serving import loaded
 
 from workshop.data.products import load_products
 from workshop.errors import DataInvalidError, ServingError
@@ -46,7 +45,8 @@ def version(graph, model, model_repository, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(local_stack, version):
-    with TritonClient.from_settings(local_stack) as client, loaded(client, GRAPHSAGE_PRODUCTS.name):
+    with TritonClient.from_settings(local_stack) as client:
+        client.load_model(GRAPHSAGE_PRODUCTS.name)
         client.wait_ready(GRAPHSAGE_PRODUCTS.name)
         yield client
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 import tritonclient.grpc as triton_grpc
-from serving import loaded
 from tritonclient.utils import InferenceServerException
 
 from workshop.errors import InferenceError, ServingError, TensorTypeError
@@ -36,12 +35,11 @@ def served(local_stack):
     assert all(max(sidecar.parity.values()) <= 1e-4 for sidecar in sidecars.values())
     prepare_sentence_bert(local_stack)
     prepare_sentence_steps(local_stack)
-    names = [signature.name for signature in (*SENTIMENT_MODELS, *sentence_steps(SENTENCE_BERT))]
-    with (
-        TritonClient.from_settings(local_stack) as client,
-        loaded(client, "text_tokenizer", "sentence_bert", "text_embedding", *names),
-    ):
-        yield local_stack
+    with TritonClient.from_settings(local_stack) as client:
+        names = [signature.name for signature in (*SENTIMENT_MODELS, *sentence_steps(SENTENCE_BERT))]
+        for name in ("text_tokenizer", "sentence_bert", "text_embedding", *names):
+            client.load_model(name)
+    return local_stack
 
 
 @pytest.fixture

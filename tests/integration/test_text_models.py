@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from serving import loaded
 
 from workshop import stack
 from workshop.errors import (
@@ -44,8 +43,10 @@ def served(local_stack):
     """Settings of the running stack, with the text models traced and loaded."""
     prepare_sentence_bert(local_stack)
     prepare_zero_shot(local_stack)
-    with TritonClient.from_settings(local_stack) as client, loaded(client, *MODELS):
-        yield local_stack
+    with TritonClient.from_settings(local_stack) as client:
+        for name in MODELS:
+            client.load_model(name)
+    return local_stack
 
 
 @pytest.fixture(scope="module")

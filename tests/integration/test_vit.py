@@ -5,7 +5,6 @@ import pytest
 import torch
 import tritonclient.http as triton_http
 from pictures import encoded, noise, unusable
-from serving import loaded
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 from waiting import wait_for
 
@@ -24,8 +23,10 @@ MODELS = ["vit", "vit_preprocessing", *WAYS]
 @pytest.fixture(scope="module")
 def served(local_stack):
     prepare_vit(local_stack)
-    with TritonClient.from_settings(local_stack) as client, loaded(client, *MODELS):
-        yield local_stack
+    with TritonClient.from_settings(local_stack) as client:
+        for name in MODELS:
+            client.load_model(name)
+    return local_stack
 
 
 @pytest.mark.parametrize(
