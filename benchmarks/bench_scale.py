@@ -162,8 +162,8 @@ class Memory:
     def typical(self) -> float:
         """Megabytes of all processes, the median over the second half of the run: what grows with the rows, grows here.
 
-        The peak also depends on how many idle workers Ray holds for a moment, 60 MB each. Of two equal runs one may
-        have one more, which over 80,000 rows looks like five times the growth that the bar allows.
+        A run of few rows begins and ends within that half too, so that its median lies below what it holds while it
+        embeds; the peaks, of so many processes each, are told beside it.
         """
         return statistics.median(map(sum, self.samples[len(self.samples) // 2 :]))
 
