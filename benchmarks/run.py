@@ -174,8 +174,8 @@ def markdown(report: dict) -> str:
         "# Measured claims",
         "",
         "By `make bench`. A ratio compares with its peer in the same run. Each table is of",
+        "one commit of the code on one machine: figures of two tables do not compare.",
     ]
-    lines += ["one commit of the code on one machine: figures of two tables do not compare."]
     for part in report["machines"]:
         lines += ["", f"## {machine_text(part['machine'])}"]
         last: dict[str, str] = {}
