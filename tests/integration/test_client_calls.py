@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -21,6 +23,7 @@ from workshop.errors import (
 )
 from workshop.triton.aio import AsyncTritonClient
 from workshop.triton.client import TritonClient
+from workshop.triton.signature import ModelSignature, TensorSpec, write_config
 
 PROTOCOLS = ["grpc", "http"]
 A, B = np.array([[5.0], [7.0]], np.float32), np.array([[1.0], [2.0]], np.float32)
@@ -66,6 +69,57 @@ def test_a_model_in_the_repository_that_is_not_loaded_is_not_ready_and_another_i
         client.load_model("nobody")
     with pytest.raises(ModelNotFoundError, match="model 'nobody' is not in the repository"):
         client.server_time("nobody")
+
+
+SHORT = ModelSignature(
+    "short",
+    (TensorSpec("VALUE", "FP32", (1,)),),
+    (TensorSpec("SAME", "FP32", (1,)),),
+    backend="python",
+    max_batch_size=4,
+    instances=1,
+)
+LOSES_THE_LAST_OF_THREE_ROWS = """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        values = [pb_utils.get_input_tensor_by_name(request, "VALUE").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("SAME", value[:2])]) for value in values]
+"""
+
+
+@pytest.fixture
+def short(local_stack) -> Iterator[str]:
+    """A model whose answers have two rows at most."""
+    write_config(SHORT, local_stack.model_repository)
+    code = local_stack.model_repository / SHORT.name / "1" / "model.py"
+    code.parent.mkdir()
+    code.write_text(LOSES_THE_LAST_OF_THREE_ROWS)
+    with TritonClient.from_settings(local_stack) as client:
+        client.load_model(SHORT.name)
+        yield SHORT.name
+        client.unload_model(SHORT.name)
+    shutil.rmtree(code.parents[1])
+
+
+def test_an_answer_of_other_rows_than_the_requests_is_refused(client, short, local_stack):
+    def column(rows):
+        return {"VALUE": np.ones((rows, 1), np.float32)}
+
+    async def ask(rows):
+        async with AsyncTritonClient.from_settings(local_stack) as client:
+            return await client.infer(short, column(rows))
+
+    assert client.infer(short, column(2))["SAME"].shape == asyncio.run(ask(2))["SAME"].shape == (2, 1)
+    message = r"'short' at .* answered 3 rows by outputs of other lengths: \{'SAME': \(2, 1\)\}\nTry: ask again"
+    with pytest.raises(InferenceError, match=message):
+        client.infer(short, column(3))
+    with pytest.raises(InferenceError, match=message):
+        list(client.infer_many(short, [column(1), column(3)]))
+    with pytest.raises(InferenceError, match=message):
+        asyncio.run(ask(3))
 
 
 def test_what_answers_and_is_no_triton_is_said_so():

@@ -60,7 +60,10 @@ def joined(answers: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def whole(
     signature: ModelSignature, request: Request, answer: dict[str, np.ndarray], url: str
 ) -> dict[str, np.ndarray]:
-    """The answer, when it has every output that was asked for.
+    """The answer, when it has every output that was asked for, and a row of each for each row of the request.
+
+    The rows are counted since Triton 2.51 was seen to mix up two answers, before it ended, when another client had died
+    in the middle of its requests: https://github.com/triton-inference-server/server/issues/7368
 
     Raises:
         InferenceError: it has not.
@@ -69,6 +72,14 @@ def whole(
     missing = [name for name in wanted if name not in answer]
     if missing:
         raise InferenceError(f"model {request.model!r} at {url} answered without its outputs {missing}")
+    if signature.max_batch_size and request.inputs:
+        rows = len(next(iter(request.inputs.values())))
+        others = {name: answer[name].shape for name in wanted if answer[name].shape[:1] != (rows,)}
+        if others:
+            raise InferenceError(
+                f"model {request.model!r} at {url} answered {rows} rows by outputs of other lengths: {others}",
+                hint="ask again; if it stays so, the model's outputs do not have the batch as their first axis",
+            )
     return answer
 
 
