@@ -50,7 +50,7 @@ FILMS = "films"
 LOSS_RANGE, LOSS_WORKERS = 128, 2
 CLIENT_SECONDS, LOSS_SECONDS = 90, 55  # how long a run is made, by a first measurement of the rate
 RATE_BAR, MEMORY_BAR, LOSS_BAR = 0.9, 0.1, 0.1
-FEW_ROWS, MANY_ROWS, WIDTH = 20_000, 100_000, 384  # blocks under way fill Ray's store with the few already
+ROWS, WIDTH = 200_000, 384
 MEGABYTES_OF_A_MILLION_VECTORS = WIDTH * 4
 NODES, LINKS, PARTS, MEMORY_LIMIT_GB = 2_449_029, 61_859_140, 32, 24
 
@@ -103,12 +103,17 @@ def version(settings: Settings) -> str:
     return served_sidecar(settings.model_repository, SENTENCE_BERT.name).version_name
 
 
-def with_client(settings: Settings) -> float:
+def with_client(settings: Settings, progress: Callable[[int, int], None] | None = None) -> float:
     """Embed what is pending with one client; seconds."""
     with TritonClient.from_settings(settings) as client:
         embed = TextEmbedder(client)
         report = embed_collection(
-            connect(settings), FILMS, embed, model_version=version(settings), dimension=embed.width
+            connect(settings),
+            FILMS,
+            embed,
+            model_version=version(settings),
+            dimension=embed.width,
+            progress=progress,
         )
     return report.seconds
 
@@ -119,7 +124,7 @@ def with_ray(settings: Settings, on_block: Callable[[StoredBlock], None] | None 
 
 
 def ray_vs_client() -> dict:
-    """Rates over the same films, each once; and memory at two numbers of rows of a tiny model."""
+    """Rates over the same films, each once; and how memory grows with the rows of a long run of a tiny model."""
     with servers() as settings:
         texts = overviews(settings, CLIENT_SECONDS)
         fill(settings, texts)
@@ -128,8 +133,8 @@ def ray_vs_client() -> dict:
         report = with_ray(settings)
     steady = report.stored / (report.seconds - report.start_seconds)
     overall = report.stored / report.seconds
-    growth, used = memory_growth()
-    more = (growth["ray"] - growth["client"]) / MEGABYTES_OF_A_MILLION_VECTORS
+    used = memory_of_long_runs()
+    more = (used["ray"].growth - used["client"].growth) / MEGABYTES_OF_A_MILLION_VECTORS
     return {
         "id": "ray_vs_client",
         "value": steady,
@@ -140,62 +145,69 @@ def ray_vs_client() -> dict:
         "holds": steady / client >= RATE_BAR and more <= MEMORY_BAR and report.stored == len(texts),
         "note": f"{len(texts)} overviews, both sides in blocks of {RANGE_DOCUMENTS}; Ray's start of "
         f"{report.start_seconds:.0f} s left out, with it {overall:.1f} texts/s; memory of all its processes grows by "
-        f"{growth['ray']:.0f} MB a million rows, the client's by {growth['client']:.0f}: {more:+.1%} of the "
-        f"{MEGABYTES_OF_A_MILLION_VECTORS} MB of such vectors. At {FEW_ROWS} and {MANY_ROWS} rows of a tiny model: Ray "
-        f"{told(used['ray'])}, client {told(used['client'])}",
+        f"{used['ray'].growth:.0f} MB a million rows, the client's by {used['client'].growth:.0f}: {more:+.1%} of the "
+        f"{MEGABYTES_OF_A_MILLION_VECTORS} MB of such vectors. Medians of the second and of the last quarter of "
+        f"{ROWS} rows of a tiny model: Ray {used['ray']}, client {used['client']}",
     }
-
-
-def told(used: list[Memory]) -> str:
-    """What a side used at a few rows and at many, for people."""
-    few, many = used
-    return f"{few.typical:.0f} and {many.typical:.0f} MB (peaks {few.peak} and {many.peak})"
 
 
 @dataclass
 class Memory:
-    """Megabytes of each process of a run, sampled at equal distances."""
+    """What the processes of a long run held while it went on.
 
-    samples: list[list[float]] = field(default_factory=list)
+    Attributes:
+        stored: vectors written so far.
+        samples: megabytes of each process at equal distances of time, with the vectors written by then.
+    """
+
+    stored: int = 0
+    samples: list[tuple[int, list[float]]] = field(default_factory=list)
+
+    def typical(self, quarter: int) -> float:
+        """Megabytes of all processes, the median over a quarter of the rows, from 0."""
+        edges = (quarter * ROWS / 4, (quarter + 1) * ROWS / 4)
+        return statistics.median(sum(held) for stored, held in self.samples if edges[0] <= stored < edges[1])
 
     @property
-    def typical(self) -> float:
-        """Megabytes of all processes, the median over the second half of the run: what grows with the rows, grows here.
+    def growth(self) -> float:
+        """Megabytes that a million rows would add, from the second quarter to the last.
 
-        A run of few rows begins and ends within that half too, so that its median lies below what it holds while it
-        embeds; the peaks, of so many processes each, are told beside it.
+        Start and end lie outside of both: a process has its libraries and its first blocks by the second quarter, and
+        the samples stop to count with the last vector.
         """
-        return statistics.median(map(sum, self.samples[len(self.samples) // 2 :]))
+        return (self.typical(3) - self.typical(1)) / (ROWS / 2 / 1e6)
 
-    @property
-    def peak(self) -> str:
-        """The largest sum, and of how many processes."""
-        largest = max(self.samples, key=sum)
-        return f"{sum(largest):.0f} MB of {len(largest)} processes"
+    def __str__(self) -> str:
+        peak = max((held for _, held in self.samples), key=sum)
+        return f"{self.typical(1):.0f} and {self.typical(3):.0f} MB (peak {sum(peak):.0f} MB of {len(peak)} processes)"
 
 
-def memory_growth() -> tuple[dict[str, float], dict[str, list[Memory]]]:
-    """Megabytes that memory grows by from a few rows to many, as a million rows would have it, and what it was at both;
-    servers left out."""
-    used: dict[str, list[Memory]] = {"client": [], "ray": []}
+def memory_of_long_runs() -> dict[str, Memory]:
+    """Memory of both sides, servers left out, each over the same rows."""
+    used: dict[str, Memory] = {}
     with tempfile.TemporaryDirectory() as folder:
         kind = tiny_text_models.Kind(width=WIDTH)
         model = tiny_text_models.save_sentence_model(Path(folder) / "tiny", kind)
         with servers(str(model)) as settings:
             not_ours = {status.pid for status in stack.status(settings)}
-            sides = {"client": with_client, "ray": with_ray}
-            texts = [f"A heist {number}" for number in range(MANY_ROWS)]
-            for embed in sides.values():  # what is imported and kept once is there before the first sample
-                fill(settings, texts[:FEW_ROWS])
-                embed(settings)
-            for rows in (FEW_ROWS, MANY_ROWS):
-                for name, embed in sides.items():
-                    fill(settings, texts[:rows])
-                    with sampled_memory(not_ours) as memory:
-                        embed(settings)
-                    used[name].append(memory)
-    rows = (MANY_ROWS - FEW_ROWS) / 1e6
-    return {name: (many.typical - few.typical) / rows for name, (few, many) in used.items()}, used
+            texts = [f"A heist {number}" for number in range(ROWS)]
+            for side in ("client", "ray"):
+                fill(settings, texts)
+                with sampled_memory(not_ours) as used[side]:
+                    embed_noting(side, settings, used[side])
+    return used
+
+
+def embed_noting(side: str, settings: Settings, memory: Memory) -> None:
+    """Embed what is pending, and keep the number of vectors stored up to date."""
+
+    def note(stored: int) -> None:
+        memory.stored = stored
+
+    if side == "client":
+        with_client(settings, progress=lambda done, _: note(done))
+    else:
+        with_ray(settings, lambda block: note(block.done))
 
 
 @contextmanager
@@ -205,7 +217,7 @@ def sampled_memory(not_ours: set[int]) -> Iterator[Memory]:
 
     def sample() -> None:
         while not over.wait(0.3):
-            memory.samples.append(proportional_megabytes(psutil.Process(), not_ours))
+            memory.samples.append((memory.stored, proportional_megabytes(psutil.Process(), not_ours)))
 
     sampler = threading.Thread(target=sample)
     sampler.start()
