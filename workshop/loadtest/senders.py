@@ -97,7 +97,9 @@ async def grpc_sender(endpoint: Endpoint, requests: Sequence[bytes], *, timeout:
 async def http_sender(
     endpoint: Endpoint, model: str, requests: Sequence[tuple[bytes, dict[str, str]]], *, timeout: float = 60.0
 ) -> AsyncIterator[Send]:
-    """Send encoded requests in turn over HTTP connections that are kept open.
+    """Send encoded requests in turn over HTTP connections that are kept open, and ask for answers as they are.
+
+    aiohttp would ask for compressed ones, and Triton compresses: 38 ms for a megabyte of floats.
 
     Args:
         endpoint: the server's HTTP port, without TLS.
@@ -111,12 +113,13 @@ async def http_sender(
     url = f"http://{endpoint.url}/v2/models/{model}/infer"
     connector = aiohttp.TCPConnector(limit=0)
     limit = aiohttp.ClientTimeout(total=timeout)
-    async with aiohttp.ClientSession(connector=connector, timeout=limit, headers=endpoint.http_headers()) as session:
+    headers = {"Accept-Encoding": "identity", **endpoint.http_headers()}
+    async with aiohttp.ClientSession(connector=connector, timeout=limit, headers=headers) as session:
 
         async def send(number: int) -> str:
-            body, headers = requests[number % len(requests)]
+            body, its_headers = requests[number % len(requests)]
             try:
-                async with session.post(url, data=body, headers=headers) as answer:
+                async with session.post(url, data=body, headers=its_headers) as answer:
                     await answer.read()
                     return "" if answer.status == 200 else f"HTTP {answer.status}"
             except (aiohttp.ClientError, TimeoutError) as error:

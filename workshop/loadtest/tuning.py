@@ -140,7 +140,7 @@ class Trial:
     Attributes:
         serving: how the model was scheduled.
         load: what came of the load.
-        server: what the server said of the time, within the load's warm-up and window.
+        server: what the server said of the time, within the load's window.
     """
 
     serving: Serving
@@ -167,10 +167,12 @@ async def trial(
         concurrency: requests kept under way.
         seconds: length of the measured window.
         serving: how the model is scheduled now; kept with the result.
-        warm_up: seconds before the window; the server's account holds them too.
+        warm_up: seconds of load before the window, of which neither side keeps an account.
     """
+    if warm_up:
+        await closed_loop(send, concurrency, warm_up, warm_up=0, least=1)
     before = client.server_time(model)
-    load = await closed_loop(send, concurrency, seconds, warm_up=warm_up)
+    load = await closed_loop(send, concurrency, seconds, warm_up=0)
     return Trial(serving, load, client.server_time(model) - before)
 
 
