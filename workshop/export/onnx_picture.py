@@ -1,4 +1,4 @@
-"""An ONNX graph as a picture: nodes with their operators, edges with the shapes of their tensors."""
+"""An ONNX graph as a picture: nodes with their operators, and the shapes of what they give."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COLOURS = {
 def graph_svg(model: onnx.ModelProto, first: int = 0, count: int | None = None) -> str:
     """Draw ``count`` nodes of a graph from the ``first`` on, in the order of computation, as SVG.
 
-    The graph's inputs are drawn where one of these nodes reads them. An edge carries the shape of its tensor, ``?`` for
-    an axis that ONNX cannot infer; weights are left out.
+    The graph's inputs are drawn where one of these nodes reads them. Below a node stands the shape of what others read
+    of it, ``?`` for an axis that ONNX cannot infer; weights are left out.
     """
     inferred = onnx.shape_inference.infer_shapes(model).graph
     shapes = {value.name: _shape(value) for value in (*inferred.value_info, *inferred.input, *inferred.output)}
@@ -38,7 +38,9 @@ def graph_svg(model: onnx.ModelProto, first: int = 0, count: int | None = None) 
     for row, layer in enumerate(nx.topological_generations(graph)):
         for column, index in enumerate(sorted(layer)):
             places[index] = (column * COLUMN + 10, row * ROW + 10)
-    drawn = [_edge(places[a], places[b], shapes.get(data["tensor"], "")) for a, b, data in graph.edges(data=True)]
+    drawn = [_edge(places[a], places[b]) for a, b in graph.edges]
+    given = {a: shapes.get(data["tensor"], "") for a, _, data in graph.edges(data=True)}
+    drawn += [_given(places[index], label) for index, label in given.items()]
     drawn += [_box(places[index], label) for index, (label, _, _) in enumerate(boxes)]
     width = max(x for x, _ in places.values()) + WIDTH + 10
     height = max(y for _, y in places.values()) + HEIGHT + 10
@@ -62,9 +64,11 @@ def _box(place: tuple[int, int], operator: str) -> str:
     )
 
 
-def _edge(start: tuple[int, int], end: tuple[int, int], label: str) -> str:
+def _edge(start: tuple[int, int], end: tuple[int, int]) -> str:
     x1, y1, x2, y2 = start[0] + WIDTH / 2, start[1] + HEIGHT, end[0] + WIDTH / 2, end[1]
-    return (
-        f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#999"/>'
-        f'<text x="{x2 + 4}" y="{y2 - 6}" fill="#777" font-size="11">{escape(label)}</text>'
-    )
+    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#999"/>'
+
+
+def _given(place: tuple[int, int], label: str) -> str:
+    x, y = place[0] + WIDTH / 2 + 4, place[1] + HEIGHT + 13
+    return f'<text x="{x}" y="{y}" fill="#777" font-size="11">{escape(label)}</text>'
