@@ -1,10 +1,11 @@
-"""One style for every plot, in ``figures.mplstyle``."""
+"""One style for every plot, in ``figures.mplstyle``, and for the texts in tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 STYLE = Path(__file__).with_name("figures.mplstyle")
 PAGE = 7.2
@@ -19,6 +20,11 @@ MARKERS = "os^Dv<>"
 """A second sign beside the colour, for more groups than colours or readers who cannot tell these apart."""
 
 
+LONGEST_TEXT = 200
+"""Letters of a text that a table shows; pandas' own 50 would cut off most reasons and error messages."""
+
+
 def use_style() -> None:
-    """Plot in the workshop's style from here on."""
+    """Plot in the workshop's style from here on, and show texts in tables up to ``LONGEST_TEXT`` letters."""
     plt.style.use(STYLE)
+    pd.set_option("display.max_colwidth", LONGEST_TEXT)
