@@ -42,7 +42,7 @@ def graph_svg(model: onnx.ModelProto, first: int = 0, count: int | None = None) 
     given = {a: shapes.get(data["tensor"], "") for a, _, data in graph.edges(data=True)}
     drawn += [_given(places[index], label) for index, label in given.items()]
     drawn += [_box(places[index], label) for index, (label, _, _) in enumerate(boxes)]
-    width = max(x for x, _ in places.values()) + WIDTH + 10
+    width = max(x for x, _ in places.values()) + WIDTH + 40  # a shape may be wider than its node
     height = max(y for _, y in places.values()) + HEIGHT + 10
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
