@@ -144,7 +144,7 @@ async def open_loop(
     if rate <= 0 or seconds <= 0:
         raise ValueError(f"an open loop needs a rate and time, got {rate} requests/s for {seconds} s")
     load = Load(rate, None, seconds)
-    dues = _poisson(rate, warm_up + seconds, seed)
+    loop = asyncio.get_running_loop()
     under_way: set[asyncio.Task] = set()
 
     async def request(number: int, due: float, counts: bool) -> None:
@@ -154,17 +154,22 @@ async def open_loop(
             problem = "unanswered"
         if counts:
             load._count(problem, due, time.perf_counter())
+        under_way.discard(asyncio.current_task())
+
+    def begin(number: int, due: float) -> None:
+        under_way.add(loop.create_task(request(number, due, due >= start + warm_up)))
 
     with _no_collection():
         start, before = time.perf_counter(), time.process_time()
-        for number, due in enumerate(start + dues):
-            if (pause := due - time.perf_counter()) > 0:
-                await asyncio.sleep(pause)
-            task = asyncio.ensure_future(request(number, due, due >= start + warm_up))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-        if (rest := start + warm_up + seconds - time.perf_counter()) > 0:
-            await asyncio.sleep(rest)
+        dues = (start + _poisson(rate, warm_up + seconds, seed)).tolist()
+        loops_clock = loop.time() - time.perf_counter()
+        # timers, since a sleep between two requests would wake the event loop twice as often
+        timers = [loop.call_at(due + loops_clock, begin, number, due) for number, due in enumerate(dues)]
+        try:
+            await asyncio.sleep(start + warm_up + seconds - time.perf_counter())
+        finally:
+            for timer in timers:
+                timer.cancel()
         load.processor_seconds = (time.process_time() - before) * seconds / (warm_up + seconds)
         if under_way:
             _, late = await asyncio.wait(under_way, timeout=patience)
