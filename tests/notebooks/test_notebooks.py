@@ -12,6 +12,7 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -108,11 +109,12 @@ def run(settings, executed, tmp_path_factory) -> Callable[[Entry], NotebookResul
     def run(entry: Entry) -> NotebookResult:
         if entry in EXERCISED:
             entry = entry.model_copy(update={"folder": answered(entry.path, folder).parent})
-        result = run_entry(entry, parameters[entry.name], settings, executed, Silent())
+        attempt = partial(run_entry, entry, parameters[entry.name], settings, executed, Silent())
+        result = attempt()
         if result.status != "passed" and not stack.status(settings, ["triton"])[0].pid:
             warnings.warn(f"tritonserver ended during {entry.name}: both are started again", stacklevel=1)
             stack.up(settings, needed_services(INDEX.notebook, settings))
-            result = run_entry(entry, parameters[entry.name], settings, executed, Silent())
+            result = attempt()
         return result
 
     return run
